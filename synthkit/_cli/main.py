@@ -1,0 +1,119 @@
+"""`synthkit`: one command whose sub-commands are imported when they are called, so that help needs neither torch nor librosa."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synthkit._cli.context import Context
+from synthkit.errors import PluginError, SynthkitError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run a recipe: prepare, train, generate, report."),
+    "check": ("check", "Check a recipe and list every mistake; nothing runs."),
+    "show": ("show", "Print a recipe with every default and override filled in."),
+    "new": ("new", "Copy a shipped recipe to start from."),
+    "init": ("init", "Measure a folder of audio and write a recipe for it."),
+    "list": ("list", "List the components that recipes can name."),
+    "describe": ("describe", "Show a component's settings, or a preset's numbers."),
+    "plugins": ("plugins", "Show every plugin and whether it works."),
+    "schema": ("schema", "Print the JSON Schema of recipes, for editors."),
+    "doctor": ("doctor", "Show what is installed, what mismatches, and the command that mends it."),
+    "generate": ("generate", "Make new sound with a trained run."),
+    "vocode": ("vocode", "Turn a sound into features and back with a vocoder."),
+    "data": ("data", "Fetch, verify or measure a data set."),
+    "new-plugin": ("new_plugin", "Write a plugin package to start from."),
+}
+"""Sub-command: (module below `synthkit._cli`, summary)."""
+
+
+class Group(click.Group):
+    """Sub-commands of the core and of plugins, each imported only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(_plugin_commands(ctx))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            command = importlib.import_module(f"synthkit._cli.{COMMANDS[cmd_name][0]}").command
+            assert isinstance(command, click.Command)
+            return command
+        offered = _plugin_commands(ctx).get(cmd_name)
+        return _load_command(*offered) if offered else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        foreign = _plugin_commands(ctx)
+        if foreign:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, f"{command.summary} ({plugin})") for name, (plugin, command) in sorted(foreign.items())])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from synthkit.errors import nearest
+
+            hint = nearest(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx) from error
+
+
+def _plugin_commands(ctx: click.Context) -> dict[str, tuple[str, Any]]:
+    context = ctx.obj if isinstance(ctx.obj, Context) else Context(ctx.params.get("plugin_files") or ())
+    return {
+        command.name: (loaded.plugin, command)
+        for loaded in context.catalog.loaded
+        for command in loaded.commands
+        if command.name not in COMMANDS
+    }
+
+
+def _load_command(plugin: str, command: Any) -> click.Command:
+    module, _, attribute = command.load.partition(":")
+    try:
+        loaded = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign plugin may raise anything
+        raise PluginError(f"the command {command.name!r} of plugin {plugin!r} cannot be loaded: {error}") from error
+    if not isinstance(loaded, click.Command):
+        raise PluginError(f"{command.load!r} of plugin {plugin!r} is not a click command")
+    return loaded
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--plugin",
+    "plugin_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Also load this Python file as a plugin (may be repeated).",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="synthkit", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, plugin_files: tuple[Path, ...], debug: bool) -> None:
+    """Train vocoders and generators on your own audio, and turn features back into sound."""
+    ctx.obj = Context(plugin_files, debug)
+
+
+def main() -> None:
+    """Entry point of the `synthkit` script."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(prog_name="synthkit", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except SynthkitError as error:
+        if debug:
+            raise
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,63 @@
+"""What every component's settings are made of: strict, frozen pydantic models whose attribute docstrings feed help, schema and docs.
+
+Nothing here needs torch, so that a recipe is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from synthkit.specs import FeatureSpec
+
+
+class Config(BaseModel):
+    """Base of all settings: an unknown key is an error, a value is never changed after the check.
+
+    Write a docstring under each field: it becomes the field's help everywhere.
+
+    >>> class Echo(Config):
+    ...     delay_seconds: float = 0.1
+    >>> Echo(delay_second=0.2)
+    Traceback (most recent call last):
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for Echo
+    delay_second
+      Extra inputs are not permitted ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class FeaturesConfig(Config):
+    """Settings of a feature extractor. The spec follows from them alone, so that parts can be matched without torch."""
+
+    @abstractmethod
+    def spec(self) -> FeatureSpec:
+        """What the extractor's tensors mean. Raises `ConfigError` for values that contradict each other."""
+
+
+class PartConfig(Config):
+    """Settings of a vocoder or a generative model."""
+
+    def check_spec(self, spec: FeatureSpec) -> None:
+        """Raise `ConfigError` with one sentence where this part cannot work with features of `spec`."""
+
+
+def _expand(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _existing_folder(path: Path, info: ValidationInfo) -> Path:
+    if (info.context or {}).get("check_files", True) and not path.is_dir():
+        raise ValueError(f"the folder {str(path)!r} does not exist")
+    return path
+
+
+UserPath = Annotated[Path, AfterValidator(_expand)]
+"""A path as a user writes it: `~` is the home folder, a relative one starts at the working folder; kept absolute."""
+
+ExistingFolder = Annotated[Path, AfterValidator(_expand), AfterValidator(_existing_folder)]
+"""A `UserPath` that must be a folder (unless the validation context says `check_files=False`)."""

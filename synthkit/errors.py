@@ -1,0 +1,119 @@
+"""One tree of errors. Whatever a user can cause is a `SynthkitError`: a sentence to read, and exit code 2, never a traceback.
+
+>>> issubclass(RecipeError, SynthkitError) and issubclass(UnreadableClip, AudioError)
+True
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class SynthkitError(Exception):
+    """Base of every error a user can cause or mend. Its text is a full sentence that says what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(SynthkitError):
+    """A value that a component cannot work with (in Python; in a recipe it becomes a `Problem` with a position)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One mistake in a recipe: where it is, what was expected, and the nearest right thing.
+
+    >>> str(Problem(file="r.yaml", line=4, column=3, path="train.stpes", message="unknown key", hint="did you mean 'steps'?"))
+    "r.yaml:4:3: train.stpes: unknown key; did you mean 'steps'?"
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
+        path = f"{self.path}: " if self.path else ""
+        return f"{where}{path}{self.message}{'; ' + self.hint if self.hint else ''}"
+
+
+class RecipeError(SynthkitError):
+    """A recipe with one or more mistakes; all of them are in `problems`."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UnknownName(SynthkitError):
+    """A component, recipe, preset or plugin that does not exist; the message has the nearest name that does."""
+
+
+class PluginError(SynthkitError):
+    """A plugin that is broken, or a component whose code cannot be imported."""
+
+
+class SpecMismatch(SynthkitError):
+    """Features of one meaning were given to a part that needs another; lists each differing field."""
+
+    def __init__(self, differences: Mapping[str, tuple[Any, Any]], *, given: str, needed: str, advice: str) -> None:
+        self.differences = dict(differences)
+        lines = [f"  {field}: {given} has {a!r}, {needed} needs {b!r}" for field, (a, b) in differences.items()]
+        super().__init__("\n".join([f"features of {given} do not fit {needed}:", *lines, advice]))
+
+
+class AudioError(SynthkitError):
+    """Sound that cannot be read, written or used."""
+
+
+class UnreadableClip(AudioError):
+    """A clip that gives no usable sound. `code` is one word for tables (`empty`, `unreadable`, `too-short`, ...).
+
+    >>> error = UnreadableClip("a.mp3", "empty", "the file has 0 bytes")
+    >>> error.code, str(error)
+    ('empty', 'a.mp3: the file has 0 bytes')
+    """
+
+    def __init__(self, name: str, code: str, reason: str) -> None:
+        self.name, self.code, self.reason = name, code, reason
+        super().__init__(f"{name}: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it crosses process boundaries
+        return type(self), (self.name, self.code, self.reason)
+
+
+class DatasetError(SynthkitError):
+    """A data set that is absent, empty, or has lost more clips than the recipe allows."""
+
+
+class CheckpointError(SynthkitError):
+    """A checkpoint that is absent, damaged, or of another network."""
+
+
+class RunError(SynthkitError):
+    """A run folder that is not one, is in use, or belongs to another recipe."""
+
+
+class TrainingError(SynthkitError):
+    """Training that cannot go on: a loss that is not finite, nothing to train."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known name, or what there is.
+
+    >>> nearest("melgna", ["melgan", "griffin-lim"])
+    "did you mean 'melgan'?"
+    >>> nearest("zzz", ["a", "b"])
+    'there are: a, b'
+    """
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(names)}" if names else "there are none"

@@ -1,0 +1,373 @@
+"""The kinds of component and what each promises. Plugins implement these; the core knows nothing else about them.
+
+A component is a plain object built from its config (a `synthkit.config.Config`) by the class its offer names:
+
+| kind        | base class         | built as                                     |
+|-------------|--------------------|----------------------------------------------|
+| `dataset`   | `Dataset`          | `Class(config)`                              |
+| `features`  | `FeatureExtractor` | `Class(config)`, config is a `FeaturesConfig` |
+| `vocoder`   | `Vocoder`          | `Class(config, spec)`                        |
+| `model`     | `GenerativeModel`  | `Class(config, spec, labels)`                |
+| `objective` | `Objective`        | `Class(config, component, engine)`           |
+| `metric`    | `Metric`           | `Class(config, spec)`                        |
+| `tracker`   | `Tracker`          | `Class(config, folder)`                      |
+
+Letters in shapes: `B` batch, `T` samples, `C` channels, `M` mel bands, `N` frames. Importing this file imports no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from synthkit.errors import DatasetError
+from synthkit.specs import FeatureSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from synthkit.audio import Audio
+
+Kind = Literal["dataset", "features", "vocoder", "model", "objective", "metric", "tracker"]
+KINDS: tuple[Kind, ...] = ("dataset", "features", "vocoder", "model", "objective", "metric", "tracker")
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)` by work that lasts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One recording of a data set: an entry of its index, never the sound itself."""
+
+    id: str
+    """Unique in its data set and stable between machines (a relative path, a track number)."""
+    key: str
+    """Identity of the content: equal keys promise equal sound. Names the cache entry."""
+    path: str | None = None
+    """The file, where there is one."""
+    label: str | None = None
+    """One of the data set's `labels`, where it has any."""
+    licence: str = ""
+    """Licence of this very recording, carried to whatever is made of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipReport:
+    """What decoding one clip showed."""
+
+    id: str
+    code: str
+    """`ok`, or one word for what is wrong: `empty`, `unreadable`, `truncated`, `too-short`, `silent`, `not-finite`."""
+    reason: str = ""
+    seconds: float = 0.0
+    sample_rate: int = 0
+    channels: int = 0
+    peak: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What decoding a whole data set showed, clip by clip."""
+
+    dataset: str
+    clips: tuple[ClipReport, ...]
+
+    @property
+    def bad(self) -> tuple[ClipReport, ...]:
+        """The clips that are not `ok`."""
+        return tuple(clip for clip in self.clips if clip.code != "ok")
+
+
+class Dataset(ABC):
+    """An index of clips and the way to their sound."""
+
+    licence: str = ""
+    """Licence of the set as a whole, or where it is stated."""
+    citation: str = ""
+    """How its authors ask to be cited."""
+
+    def labels(self) -> tuple[str, ...]:
+        """All labels, in an order that is the same in every process; empty where clips have none."""
+        return ()
+
+    @abstractmethod
+    def clips(self, split: Split | None = None) -> Sequence[Clip]:
+        """The clips of one split (None: of all), in a stable order. Reads an index, never sound."""
+
+    @abstractmethod
+    def open(self, clip: Clip) -> Audio:
+        """The clip's sound at its own rate and channels. Raises `UnreadableClip` with a reason."""
+
+    def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Decode every clip and report; headers are not trusted."""
+        from synthkit.audio import check_clip
+
+        clips = self.clips()
+        reports = []
+        for done, clip in enumerate(clips, 1):
+            reports.append(check_clip(clip.id, lambda clip=clip: self.open(clip)))  # type: ignore[misc]
+            if progress:
+                progress(done, len(clips))
+        return VerifyReport(dataset=type(self).__name__, clips=tuple(reports))
+
+    def fetch(self) -> None:
+        """Download the set with checksums, or say where to get it. Raises `DatasetError` where it cannot be fetched."""
+        raise DatasetError(f"{type(self).__name__} has nothing to fetch: it is made of files you already have")
+
+
+class FeatureExtractor(ABC):
+    """Sound to features. An item never depends on its neighbours in the batch."""
+
+    spec: FeatureSpec
+
+    @abstractmethod
+    def extract(self, samples: Tensor) -> Tensor:
+        """`[B, T]` samples in -1..1 at `spec.sample_rate` to features `[B, M, spec.frames(T)]`, differentiable, on the same device."""
+
+
+class Component(ABC):
+    """A vocoder or a model: a plain object whose networks are its parts.
+
+    `networks` is all the core needs to move, save, load, count and freeze; it is empty for a component that learns nothing.
+    Building one draws initial weights from torch's global generator: the core builds it under `synthkit.training.seeded`.
+    """
+
+    spec: FeatureSpec
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The networks by name; saved as `<name>.safetensors`."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are (the CPU for a component without any)."""
+        import torch
+
+        for network in self.networks.values():
+            for parameter in network.parameters():
+                return parameter.device
+        return torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> None:
+        """Move all networks to `device`."""
+        for network in self.networks.values():
+            network.to(device)
+
+
+class Vocoder(Component):
+    """Features to sound."""
+
+    @abstractmethod
+    def vocode(
+        self, features: Tensor, *, random: torch.Generator | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        """Features `[B, M, N]` of `self.spec` to samples `[B, spec.samples(N)]` in -1..1, without gradient.
+
+        The same features and the same state of `random` give the same samples; an item does not depend on its neighbours.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to generate."""
+
+    frames: int
+    """Frames N of each item."""
+    count: int = 1
+    """Number of items B."""
+    labels: tuple[str, ...] | None = None
+    """One label per item, for a model that was trained with labels."""
+    prompt: Tensor | None = None
+    """Features `[B, M, P]` to continue, for a model that can."""
+    temperature: float = 1.0
+    """1 samples the model as learned; lower is less varied."""
+    seeds: tuple[int, ...] = ()
+    """One seed per item, so that an item does not depend on its batch; empty: drawn from `random`."""
+
+
+class GenerativeModel(Component):
+    """Nothing, a label or a prompt to features."""
+
+    labels: tuple[str, ...] = ()
+
+    @abstractmethod
+    def generate(
+        self, request: Request, *, random: torch.Generator | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        """Features `[B, M, N]` of `self.spec`, in physical units, without gradient.
+
+        Raises `ConfigError` for a label, prompt or length that the model cannot serve.
+        """
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What one training step sees: crops and their features, aligned by construction."""
+
+    audio: Tensor
+    """`[B, T]` samples in -1..1."""
+    features: Tensor
+    """`[B, M, spec.frames(T)]` of the same crops."""
+    labels: Tensor | None = None
+    """`[B]` indices into the data set's labels."""
+    clips: tuple[str, ...] = ()
+    """Ids of the clips the crops came from."""
+
+    def __len__(self) -> int:
+        return int(self.audio.shape[0])
+
+
+class Objective(ABC):
+    """How a component learns. Owns what only training needs: critics, optimisers, schedules.
+
+    It is built on a component whose networks are already on `engine.device`; it hands every network it trains to
+    `engine.prepare` once, and uses what comes back in its forward. The core's loop calls `step` once per step, `evaluate` now and then, and saves `networks` (safetensors) and `state_dict()`
+    (tensors, numbers, strings and plain containers only: it is loaded with `weights_only=True`).
+    """
+
+    component: Component
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Networks that only training needs (critics)."""
+        return {}
+
+    @property
+    @abstractmethod
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """The optimisers by name."""
+
+    @abstractmethod
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn from one batch. Returns the terms: `{name: scalar, detached}`."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """The same forward as `step`, without learning: `{name: scalar}`; lower is better for each."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state beside the networks; by default that of every optimiser."""
+        return {"optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One made clip beside what it should sound like; both have the same rate and length."""
+
+    made: Audio
+    reference: Audio
+    elapsed: float = 0.0
+    """Seconds that making it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One figure of a metric over all items it saw."""
+
+    name: str
+    value: float
+    unit: str = ""
+    better: Literal["lower", "higher", "zero"] = "lower"
+    per_item: tuple[float, ...] = field(default=(), repr=False)
+
+
+class Metric(ABC):
+    """A figure that says how good generated sound is."""
+
+    @abstractmethod
+    def update(self, item: Comparison) -> None:
+        """Take one clip into account."""
+
+    @abstractmethod
+    def score(self) -> Score:
+        """The figure over all clips so far. Raises `ConfigError` where there was none."""
+
+
+class Tracker(ABC):
+    """Where numbers, sounds and pictures of a run are written while it goes."""
+
+    @abstractmethod
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Named numbers of one step."""
+
+    def audio(self, step: int, name: str, audio: Audio) -> None:  # noqa: B027 - not every tracker takes sound
+        """A sound."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:  # noqa: B027 - nor pictures
+        """A picture `[height, width, 3]`, uint8."""
+
+    def close(self) -> None:  # noqa: B027 - nor has something to close
+        """Write what is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A plugin's declaration of one component. Pure data: nothing is imported until a recipe names it.
+
+    >>> Offer(kind="vocoder", name="hum", build="synthkit_hum.vocoder:Hum", config="synthkit_hum.config:HumConfig",
+    ...       summary="Hums the loudest band.").name
+    'hum'
+    """
+
+    kind: Kind
+    name: str
+    """What recipes write after `use:`; lower case, words joined by hyphens."""
+    build: str
+    """`"module:Class"` of the component."""
+    config: str
+    """`"module:Class"` of its settings, a torch-free module."""
+    summary: str
+    """One line for tables."""
+    objective: str | None = None
+    """For a vocoder or model that learns: the name of the objective used where a recipe names none."""
+    extra: str | None = None
+    """The pip extra it needs, where it needs one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A plugin's declaration of one sub-command of `synthkit`."""
+
+    name: str
+    load: str
+    """`"module:attribute"` of a `click.Command`."""
+    summary: str
+
+
+__all__ = [
+    "KINDS",
+    "SPLITS",
+    "Batch",
+    "Clip",
+    "ClipReport",
+    "Command",
+    "Comparison",
+    "Component",
+    "Dataset",
+    "FeatureExtractor",
+    "GenerativeModel",
+    "Kind",
+    "Metric",
+    "Objective",
+    "Offer",
+    "Progress",
+    "Request",
+    "Score",
+    "Split",
+    "Tracker",
+    "VerifyReport",
+    "Vocoder",
+]

@@ -1,0 +1,42 @@
+"""What all tests share: the developers' audio (skipped where absent) and the command line as a real process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The developers' shared folder with real audio and reference numbers."""
+    if not SHARED.is_dir():
+        pytest.skip("the developers' shared folder with real audio is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture
+def synthkit_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`synthkit ARGS` as a real process, in a temporary working folder with a cache of its own."""
+
+    def call(*args: str | Path, cwd: Path = tmp_path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "SYNTHKIT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200", "NO_COLOR": "1", **env}
+        command = [sys.executable, "-m", "synthkit", *map(str, args)]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        )
+
+    return call
