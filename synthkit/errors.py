@@ -88,6 +88,21 @@ class UnreadableClip(AudioError):
         return type(self), (self.name, self.code, self.reason)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipReport:
+    """What decoding one clip showed."""
+
+    id: str
+    code: str
+    """`ok`, or one word for what is wrong: `missing`, `empty`, `unreadable`, `truncated`, `too-short`, `silent`,
+    `not-finite`. The sound of a `truncated` or `silent` clip can be read all the same."""
+    reason: str = ""
+    seconds: float = 0.0
+    sample_rate: int = 0
+    channels: int = 0
+    peak: float = 0.0
+
+
 class DatasetError(SynthkitError):
     """A data set that is absent, empty, or has lost more clips than the recipe allows."""
 

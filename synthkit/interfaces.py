@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthkit.errors import DatasetError
+from synthkit.errors import ClipReport, DatasetError
 from synthkit.specs import FeatureSpec
 
 if TYPE_CHECKING:
@@ -56,20 +56,6 @@ class Clip:
     """One of the data set's `labels`, where it has any."""
     licence: str = ""
     """Licence of this very recording, carried to whatever is made of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipReport:
-    """What decoding one clip showed."""
-
-    id: str
-    code: str
-    """`ok`, or one word for what is wrong: `empty`, `unreadable`, `truncated`, `too-short`, `silent`, `not-finite`."""
-    reason: str = ""
-    seconds: float = 0.0
-    sample_rate: int = 0
-    channels: int = 0
-    peak: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
