@@ -22,13 +22,13 @@ import soundfile
 from synthkit.errors import AudioError, ClipReport, UnreadableClip
 
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
-    (".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2")
-    + (".aiff", ".aif", ".aifc", ".caf", ".au", ".snd")
+    {".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"}
+    | {".aiff", ".aif", ".aifc", ".caf", ".au", ".snd"}
 )
 """File name endings, in lower case, that `read` is worth trying on."""
 
 UNSUPPORTED_SUFFIXES: frozenset[str] = frozenset(
-    (".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".alac", ".amr", ".dsf", ".ra", ".tta", ".mpc")
+    {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".alac", ".amr", ".dsf", ".ra", ".tta", ".mpc"}
 )
 """Endings of sound formats that libsndfile cannot decode; `read` says so by name."""
 
@@ -65,6 +65,7 @@ _DECODER_SAYS = (
         "its sample format is not supported (for example 12-bit FLAC, or WAV of more than 32 bits)",
     ),
     ("No 'data' chunk", "it ends before its sound begins"),
+    ("Unspecified internal error", "the decoder failed on its data (damaged)"),
     ("lost sync", "the FLAC decoder lost its place (damaged data)"),
 )
 _TAGS = {
@@ -205,7 +206,7 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     >>> to_int16(np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0])).tolist()
     [-32768, -32768, 0, 16384, 32767, 32767]
     """
-    scaled = np.multiply(samples, 32768.0, dtype=np.float32)
+    scaled: np.ndarray = np.multiply(samples, 32768.0, dtype=np.float32)
     np.rint(scaled, out=scaled)
     np.clip(scaled, -32768.0, 32767.0, out=scaled)
     return scaled.astype(np.int16)
@@ -260,7 +261,7 @@ def read(path: str | Path) -> Audio:
 
 
 def check_clip(id: str, open: Callable[[], Audio]) -> ClipReport:
-    """Decode one clip with `open` and report what it gave. `AudioError` and `OSError` are the clip's fault, all else a bug.
+    """Decode one clip with `open` and report what it gave. An `AudioError` or `OSError` is the clip's fault.
 
     Codes beside those of `read`: `silent` (every sample is zero) and `truncated` (usable, but shorter than promised).
 
