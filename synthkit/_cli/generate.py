@@ -1,0 +1,99 @@
+"""`synthkit generate RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synthkit._cli.context import Context
+from synthkit.errors import ConfigError, RunError, nearest
+
+if TYPE_CHECKING:
+    from synthkit._run.folder import RunFolder
+    from synthkit.interfaces import GenerativeModel, Vocoder
+
+
+@click.command("generate")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--label", "labels", multiple=True, help="What to generate; may be repeated.  [default: every label in turn]")
+@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Length of each clip.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="Number of clips.")
+@click.option("--seed", default=0, show_default=True, help="Clip i gets the seed SEED + i; the same seed gives the same clip.")
+@click.option("--temperature", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Lower is less varied.")
+@click.option("--vocoder", metavar="RUN|NAME", help="The vocoder that makes the sound.  [default: the run's own, else one that needs no training]")
+@click.option("--device", default="auto", show_default=True)
+@click.option("-o", "--output", default=Path("generated"), show_default=True, type=click.Path(path_type=Path), help="Folder for the wav files.")
+@click.pass_obj
+def command(
+    context: Context,
+    run: Path,
+    labels: tuple[str, ...],
+    seconds: float,
+    count: int,
+    seed: int,
+    temperature: float,
+    vocoder: str | None,
+    device: str,
+    output: Path,
+) -> None:
+    """Make new clips with the model of RUN and write them as wav files."""
+    from synthkit._run.checkpoint import load_component
+    from synthkit._run.device import pick_device
+    from synthkit._run.folder import RunFolder
+    from synthkit._stages.generate import metadata, new_items, safe_name, speak
+    from synthkit.interfaces import GenerativeModel
+
+    folder = RunFolder(run).require()
+    checkpoint = folder.best("model")
+    if checkpoint is None:
+        trained = ", ".join(folder.parts()) or "nothing"
+        raise RunError(f"{str(run)!r} has no model to generate with (it has trained: {trained}); a vocoder run is used by `synthkit vocode`")
+    where = pick_device(device)
+    model, meta = load_component(checkpoint, context.catalog, where)
+    assert isinstance(model, GenerativeModel)
+    voice = _vocoder(context, folder, vocoder, model)
+    voice.to(where)
+    items = new_items(
+        model,
+        _labels(model, labels, count),
+        tuple(seed + number for number in range(count)),
+        seconds,
+        temperature,
+        str(meta.get("licence", "")),
+        context.reporter,
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        file = output / f"{safe_name(item.label or 'clip')}-{item.seed}.wav"
+        clipped = speak(voice, item).write(file, metadata=metadata(item, type(voice).__name__, folder.name))
+        note = f" ({clipped} samples clipped)" if clipped else ""
+        context.console.print(f"{file}{note}", soft_wrap=True, markup=False)
+
+
+def _labels(model: GenerativeModel, wanted: tuple[str, ...], count: int) -> tuple[str, ...] | None:
+    if not model.labels:
+        if wanted:
+            raise ConfigError(f"the model was trained without labels, so {wanted[0]!r} cannot be asked for")
+        return None
+    for label in wanted:
+        if label not in model.labels:
+            raise ConfigError(f"the model knows no label {label!r}; {nearest(label, model.labels)}")
+    choice = wanted or model.labels
+    return tuple(choice[number % len(choice)] for number in range(count))
+
+
+def _vocoder(context: Context, run: RunFolder, wanted: str | None, model: GenerativeModel) -> Vocoder:
+    from synthkit._run.checkpoint import load_component
+    from synthkit._run.folder import RunFolder
+    from synthkit._stages.generate import plain_vocoder
+    from synthkit.interfaces import Vocoder
+
+    source = run if wanted is None else RunFolder(wanted)
+    checkpoint = source.best("vocoder")
+    if checkpoint is None:
+        return plain_vocoder(wanted, model.spec, context.catalog)
+    loaded, _ = load_component(checkpoint, context.catalog)
+    assert isinstance(loaded, Vocoder)
+    return loaded

@@ -1,0 +1,306 @@
+"""A recipe's way through its stages. Each runs alone, is skipped when nothing it depends on changed, and resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from synthkit._catalog import Catalog
+from synthkit._recipe.load import load_recipe
+from synthkit._recipe.model import Block, Recipe, Training
+from synthkit._run.folder import RunFolder, read_json, read_meta, write_json, write_text
+from synthkit._run.reporter import Reporter
+from synthkit.errors import RunError, nearest
+from synthkit.interfaces import Dataset
+
+STAGES = ("prepare", "train", "generate", "report")
+
+Stage = Callable[[Recipe, RunFolder, Catalog, Reporter], None]
+
+_PACE = {"steps", "log_every", "evaluate_every", "evaluate_items", "save_every", "keep", "device", "threads"}
+"""Settings of a training that say how long and how closely watched it is; with others it is another training."""
+
+
+def run_recipe(
+    source: str | Path,
+    *,
+    catalog: Catalog,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    tiny: bool = False,
+    run_dir: Path | None = None,
+    first: str = STAGES[0],
+    last: str = STAGES[-1],
+    resume: bool = False,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> RunFolder:
+    """Check a recipe and run its stages `first` to `last` in its run folder (`runs/NAME` of the working folder by default).
+
+    Raises:
+        RecipeError: with every mistake, before anything runs.
+        RunError: where the folder holds a stopped training and neither `resume` nor `fresh` is asked for, or another training.
+    """
+    reporter = reporter or Reporter()
+    wanted = stage_range(first, last)
+    recipe = load_recipe(source, catalog, overrides=overrides, tiny=tiny)
+    run = RunFolder(run_dir or Path("runs") / (f"{recipe.name}-tiny" if tiny else recipe.name))
+    run.path.mkdir(parents=True, exist_ok=True)
+    with _locked(run):
+        Pipeline(recipe, run, catalog, _Logged(run, reporter)).go(wanted, resume=resume, fresh=fresh)
+    return run
+
+
+def stage_range(first: str, last: str) -> tuple[str, ...]:
+    """The stages from `first` to `last`.
+
+    >>> stage_range("train", "generate")
+    ('train', 'generate')
+    """
+    for name in (first, last):
+        if name not in STAGES:
+            raise RunError(f"there is no stage {name!r}; {nearest(name, STAGES)}")
+    begin, end = STAGES.index(first), STAGES.index(last)
+    if begin > end:
+        raise RunError(f"the stage {first!r} comes after {last!r}; the order is {', '.join(STAGES)}")
+    return STAGES[begin : end + 1]
+
+
+class Pipeline:
+    """The stages of one recipe in one run folder."""
+
+    def __init__(self, recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
+        self.recipe, self.run, self.catalog, self.reporter = recipe, run, catalog, reporter
+
+    def go(self, wanted: Sequence[str], *, resume: bool, fresh: bool) -> None:
+        """Run the wanted stages, skipping those whose inputs are as they were and whose outputs are there."""
+        if fresh:
+            self._clear()
+        inputs = self._inputs()
+        if "train" in wanted:
+            self._check_training(inputs["train"], resume=resume)
+        write_text(self.run.recipe_file, self.recipe.resolved)
+        for name in wanted:
+            self._require_earlier(name, wanted)
+            done = self._done().get(name, {})
+            if done.get("fingerprint") == _fingerprint(inputs[name]) and self._output(name):
+                self.reporter.say(f"{name}: nothing it depends on has changed, skipped")
+                continue
+            self._stage(name, inputs[name])
+
+    def _stage(self, name: str, inputs: Mapping[str, Any]) -> None:
+        self.catalog.notify("synthkit_stage_started", run=self.run.path, stage=name)
+        done = self._done()
+        done.pop(name, None)
+        write_json(self.run.stages_file, {**done, f"{name}-began": {"inputs": inputs}})
+        began = time.perf_counter()
+        _stage_function(name)(self.recipe, self.run, self.catalog, self.reporter)
+        seconds = time.perf_counter() - began
+        row = {
+            "fingerprint": _fingerprint(inputs),
+            "inputs": inputs,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+        }
+        done.pop(f"{name}-began", None)
+        write_json(self.run.stages_file, {**done, name: row})
+        self.catalog.notify("synthkit_stage_finished", run=self.run.path, stage=name, seconds=seconds)
+
+    def _done(self) -> dict[str, Any]:
+        file = self.run.stages_file
+        try:
+            return read_json(file) if file.is_file() else {}
+        except ValueError:
+            return {}  # it only saves work: without it every stage looks at its own outputs again
+
+    def _inputs(self) -> dict[str, dict[str, Any]]:
+        """What each stage depends on; a later stage depends on what the earlier ones depend on."""
+        recipe = self.recipe
+        dataset = self.catalog.build(recipe.data.offered, recipe.data.config)
+        prepare = {
+            "data": _describe(recipe.data),
+            "clips": _clips_fingerprint(dataset),
+            "sample_rate": recipe.spec.sample_rate,
+            "prepare": recipe.prepare.model_dump(mode="json", exclude={"workers"}),
+        }
+        train = {
+            "data": _fingerprint(prepare),
+            "seed": recipe.seed,
+            "features": recipe.spec.to_dict(),
+            "parts": {training.settings.part: self._training(training) for training in recipe.train},
+        }
+        generate = {
+            "train": _fingerprint(train),
+            "parts": [_describe(block) for block in (recipe.model, recipe.vocoder, *recipe.compare) if block],
+            "generate": recipe.generate.model_dump(mode="json"),
+        }
+        report = {
+            "generate": _fingerprint(generate),
+            "report": recipe.report.model_dump(mode="json"),
+            "metrics": [_describe(block) for block in recipe.metrics],
+            "recipe": recipe.resolved,
+        }
+        return {"prepare": prepare, "train": train, "generate": generate, "report": report}
+
+    def _training(self, training: Training) -> dict[str, Any]:
+        block = self.recipe.part(training.settings.part)
+        assert block is not None
+        return {
+            "component": _describe(block),
+            "objective": _describe(training.objective),
+            "settings": training.settings.model_dump(mode="json"),
+        }
+
+    def _check_training(self, inputs: Mapping[str, Any], *, resume: bool) -> None:
+        """Nothing that was learned is lost or mixed: another training, or a stopped one, needs a word from the user."""
+        parts = [part for part in inputs["parts"] if self.run.newest(part)]
+        if not parts:
+            return
+        done = self._done()
+        before = (done.get("train") or done.get("train-began") or {}).get("inputs")
+        changes = [] if before is None else _changes(_identity(before), _identity(inputs))
+        if changes:
+            raise RunError(
+                f"{str(self.run.path)!r} holds a training with other settings ({'; '.join(changes[:4])}): "
+                "give this one another --run-dir, or start again with --fresh, which deletes the old one"
+            )
+        for part in parts:
+            newest = self.run.newest(part)
+            step = 0 if newest is None else int(read_meta(newest)["step"])
+            steps = int(inputs["parts"][part]["settings"]["steps"])
+            if step < steps and not resume:
+                raise RunError(
+                    f"{str(self.run.path)!r} holds a training of the {part} that is at step {step} of {steps}: "
+                    "go on with --resume, or start again with --fresh, which deletes it"
+                )
+
+    def _require_earlier(self, name: str, wanted: Sequence[str]) -> None:
+        needs = {"train": ["prepare"], "generate": ["prepare"], "report": ["generate"]}.get(name, [])
+        if name == "generate" and self.recipe.train:
+            needs = ["prepare", "train"]
+        for earlier in needs:
+            if earlier not in wanted and not self._output(earlier):
+                raise RunError(f"the stage {name!r} needs {earlier!r} first: run with --stage {earlier}..{name}")
+
+    def _output(self, name: str) -> bool:
+        """Whether what a stage makes is there."""
+        if name == "prepare":
+            from synthkit._data.prepared import Prepared
+
+            return self.run.data_file.is_file() and Prepared.open(self.run.data_file).is_complete()
+        if name == "train":
+            return all(self.run.newest(training.settings.part) for training in self.recipe.train)
+        if name == "generate":
+            return self.run.generated_index.is_file()
+        return self.run.report_html.is_file() and self.run.report_json.is_file()
+
+    def _clear(self) -> None:
+        for folder in (self.run.path / "checkpoints", self.run.generated, self.run.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.run.stages_file, self.run.metrics_file, self.run.data_file, self.run.report_html, self.run.report_json):
+            file.unlink(missing_ok=True)
+
+
+class _Logged(Reporter):
+    """Passes everything on, and keeps every sentence with its time in the run's log."""
+
+    def __init__(self, run: RunFolder, inner: Reporter) -> None:
+        self._file, self._inner = run.log_file, inner
+        self.task = inner.task  # type: ignore[method-assign]
+
+    def say(self, text: str) -> None:
+        self._keep(text)
+        self._inner.say(text)
+
+    def warn(self, text: str) -> None:
+        self._keep(f"warning: {text}")
+        self._inner.warn(text)
+
+    def _keep(self, text: str) -> None:
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+
+
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[None]:
+    lock = FileLock(run.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{str(run.path)!r} is in use by another synthkit; wait for it or give another --run-dir") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _stage_function(name: str) -> Stage:
+    if name == "prepare":
+        from synthkit._stages.prepare import prepare
+
+        return prepare
+    if name == "train":
+        from synthkit._stages.train import train
+
+        return train
+    if name == "generate":
+        from synthkit._stages.generate import generate
+
+        return generate
+    from synthkit._stages.report import report
+
+    return report
+
+
+def _describe(block: Block) -> dict[str, Any]:
+    """A block as far as results depend on it."""
+    newest = None
+    if block.from_run is not None:
+        folder = RunFolder(block.from_run).best("model" if block.kind == "model" else "vocoder")
+        newest = None if folder is None else read_meta(folder)["files"]
+    return {
+        "use": f"{block.offered.plugin}/{block.offered.offer.name}",
+        "version": block.offered.version,
+        "settings": block.config.model_dump(mode="json"),
+        "weights": newest,
+    }
+
+
+def _clips_fingerprint(dataset: Dataset) -> str:
+    return _fingerprint([(clip.id, clip.key, clip.label) for clip in dataset.clips()])
+
+
+def _fingerprint(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a training without its pace."""
+    parts = {
+        name: {**part, "settings": {key: value for key, value in part["settings"].items() if key not in _PACE}}
+        for name, part in inputs["parts"].items()
+    }
+    return {**inputs, "parts": parts}
+
+
+def _changes(before: Any, after: Any, path: str = "") -> list[str]:
+    """What differs between two nested values, in words.
+
+    >>> _changes({"a": {"b": 1}}, {"a": {"b": 2}})
+    ['a.b: 1 is now 2']
+    """
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            change
+            for key in sorted({*before, *after})
+            for change in _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if before == after else [f"{path}: {before} is now {after}"]
