@@ -1,0 +1,131 @@
+"""A whole plugin in one file: a generative model that learns how loud each mel band is, and how much that varies, per label.
+
+It makes coloured noise with the long-term spectrum of its label: little, but honestly learned by maximum likelihood, and the
+baseline that any real model has to beat. Try it:
+
+    synthkit --plugin examples/band_gaussian.py run examples/band_gaussian.yaml
+    synthkit --plugin examples/band_gaussian.py generate runs/band-gaussian --label chords -o out/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from synthkit import hookimpl
+from synthkit.config import Config, PartConfig
+from synthkit.errors import ConfigError
+from synthkit.interfaces import Batch, Component, GenerativeModel, Objective, Offer, Progress, Request
+from synthkit.specs import FeatureSpec
+from synthkit.training.engine import Engine
+
+
+class BandGaussianConfig(PartConfig):
+    """Settings of the model."""
+
+    initial_sigma: float = Field(default=1.0, gt=0)
+    """Standard deviation of every band before training, in the features' own units."""
+
+
+class BandLikelihoodConfig(Config):
+    """Settings of its training."""
+
+    learning_rate: float = Field(default=0.05, gt=0)
+    """Step size of Adam."""
+
+
+class Bands(nn.Module):
+    """A mean and a spread for each label and band: parameters `[L, M]`."""
+
+    def __init__(self, labels: int, n_mels: int, initial_sigma: float) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(labels, n_mels))
+        self.log_sigma = nn.Parameter(torch.full((labels, n_mels), math.log(initial_sigma)))
+
+    def forward(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation `[B, M, 1]` for labels `[B]`."""
+        return self.mean[labels][..., None], self.log_sigma[labels].exp()[..., None]
+
+
+class BandGaussian(GenerativeModel):
+    """Every value of a band is drawn from the band's own normal distribution."""
+
+    def __init__(self, config: BandGaussianConfig, spec: FeatureSpec, labels: tuple[str, ...]) -> None:
+        self.spec, self.labels = spec, labels
+        self.bands = Bands(max(1, len(labels)), spec.n_mels, config.initial_sigma)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"bands": self.bands}
+
+    @torch.no_grad()
+    def generate(
+        self, request: Request, *, random: torch.Generator | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        if request.prompt is not None:
+            raise ConfigError("band-gaussian knows no past, so it cannot continue a prompt")
+        items = []
+        for number in range(request.count):
+            label = self.labels.index(request.labels[number]) if request.labels else 0
+            mean, sigma = self.bands(torch.tensor([label], device=self.device))
+            source = torch.Generator(device=self.device).manual_seed(request.seeds[number]) if request.seeds else random
+            noise = torch.randn(1, self.spec.n_mels, request.frames, generator=source, device=self.device)
+            items.append(mean + request.temperature * sigma * noise)
+            if progress:
+                progress(number + 1, request.count)
+        return torch.cat(items).clamp(min=self.spec.silence)
+
+
+class BandLikelihood(Objective):
+    """Maximum likelihood, in nats per element."""
+
+    def __init__(self, config: BandLikelihoodConfig, component: Component, engine: Engine) -> None:
+        if not isinstance(component, BandGaussian):
+            raise ConfigError("the objective band-likelihood trains the model band-gaussian only")
+        self.component, self.engine = component, engine
+        self.bands = engine.prepare(component.bands)
+        self.adam = torch.optim.Adam(component.bands.parameters(), lr=config.learning_rate)
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"adam": self.adam}
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        loss = self._nats(batch)
+        self.engine.backward(loss, self.adam)
+        self.engine.update(self.adam)
+        return {"nats": loss.detach()}
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"nats": self._nats(batch).detach()}
+
+    def _nats(self, batch: Batch) -> Tensor:
+        labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long, device=self.engine.device)
+        mean, sigma = self.bands(labels)
+        return (0.5 * ((batch.features - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)).mean()
+
+
+@hookimpl
+def synthkit_components() -> list[Offer]:
+    """One model and the objective that trains it."""
+    return [
+        Offer(
+            kind="model",
+            name="band-gaussian",
+            build=f"{__name__}:BandGaussian",
+            config=f"{__name__}:BandGaussianConfig",
+            summary="Coloured noise with the long-term spectrum of its label.",
+            objective="band-likelihood",
+        ),
+        Offer(
+            kind="objective",
+            name="band-likelihood",
+            build=f"{__name__}:BandLikelihood",
+            config=f"{__name__}:BandLikelihoodConfig",
+            summary="Maximum likelihood for band-gaussian.",
+        ),
+    ]
