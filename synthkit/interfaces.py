@@ -83,6 +83,13 @@ class Dataset(ABC):
         """All labels, in an order that is the same in every process; empty where clips have none."""
         return ()
 
+    def index(self, progress: Progress | None = None) -> None:  # noqa: B027 - most sets are indexed at once
+        """Do now what the first call of `clips` would do and that may last (hashing files, reading tables)."""
+
+    def left_out(self) -> Sequence[ClipReport]:
+        """What was found but is no clip, each with the reason (`unsupported`, `not-audio`, a known fault). Reads no sound."""
+        return ()
+
     @abstractmethod
     def clips(self, split: Split | None = None) -> Sequence[Clip]:
         """The clips of one split (None: of all), in a stable order. Reads an index, never sound."""

@@ -1,0 +1,151 @@
+"""Crops of prepared clips: what each training step sees is a pure function of (seed, step, row)."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from synthkit._data.prepared import Entry, Prepared
+from synthkit.errors import DatasetError
+from synthkit.interfaces import Split
+
+_AHEAD_PER_THREAD = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawBatch:
+    """Crops of one step, not yet on a device."""
+
+    audio: np.ndarray
+    """`[B, T]` float32."""
+    labels: np.ndarray | None
+    """`[B]` int64 indices into the prepared labels; None where clips have none."""
+    clips: tuple[str, ...]
+    """Ids of the clips the crops came from."""
+
+
+class Crops:
+    """Crops of one split, drawn evenly over all its sound.
+
+    Resuming at step k gives the batches that a straight run sees from step k on, on any machine. A validation batch
+    that never changes is `batch(0)` of the validation split with the gain (1, 1).
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        split: Split,
+        *,
+        crop_samples: int,
+        batch: int,
+        seed: int,
+        peak: float | None = None,
+        gain: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Crops of `crop_samples` samples, `batch` per step.
+
+        Args:
+            prepared: The clips.
+            split: Which of them.
+            crop_samples: Length T of a crop; a shorter clip is followed by zeros.
+            batch: Crops per step, B.
+            seed: Any whole number.
+            peak: Each clip is scaled to this peak first (MelGAN: 0.95); None leaves its level. Silence stays silence.
+            gain: Each crop is then scaled by a factor drawn from this range (MelGAN: 0.3 to 1).
+
+        Raises:
+            DatasetError: where the split has no clip, or one has no label although others have.
+        """
+        self._prepared = prepared
+        self._entries = prepared.entries(split)
+        if not self._entries:
+            raise DatasetError(
+                f"the {split} split of {prepared.dataset.get('name', 'the data set')!r} has no clip that can be used"
+            )
+        self._labels = self._label_indices(self._entries)
+        self._ends = np.cumsum([entry.frames for entry in self._entries], dtype=np.int64)
+        self._crop_samples, self._batch, self._seed = crop_samples, batch, seed % 2**64
+        self._peak, self._gain = peak, gain
+
+    def batch(self, step: int) -> RawBatch:
+        """The crops of step `step` (from 0)."""
+        audio = np.zeros((self._batch, self._crop_samples), dtype=np.float32)
+        places = [self._crop(step, row, audio[row]) for row in range(self._batch)]
+        return RawBatch(
+            audio=audio,
+            labels=None if self._labels is None else self._labels[places],
+            clips=tuple(self._entries[place].id for place in places),
+        )
+
+    def _crop(self, step: int, row: int, out: np.ndarray) -> int:
+        """Fill `out` with one crop and return which entry it came from."""
+        random = np.random.default_rng([self._seed, step, row])
+        place = int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
+        entry = self._entries[place]
+        count = min(self._crop_samples, entry.frames)
+        start = int(random.integers(entry.frames - count + 1))
+        scale = float(random.uniform(*self._gain))
+        if self._peak is not None and entry.peak > 0:
+            scale *= self._peak / entry.peak
+        out[:count] = self._prepared.read(entry, start, count)
+        out *= np.float32(scale)
+        return place
+
+    def _label_indices(self, entries: tuple[Entry, ...]) -> np.ndarray | None:
+        labels = self._prepared.labels
+        if not labels:
+            return None
+        indices = {label: index for index, label in enumerate(labels)}
+        for entry in entries:
+            if entry.label not in indices:
+                raise DatasetError(
+                    f"the clip {entry.id!r} has the label {entry.label!r}, which is none of {', '.join(labels)}"
+                )
+        return np.array([indices[entry.label] for entry in entries if entry.label is not None], dtype=np.int64)
+
+
+class Loader:
+    """The batches of steps `start` to `stop` in order, read ahead by threads. Iterate it once, in a `with` block."""
+
+    def __init__(self, crops: Crops, *, start: int, stop: int, threads: int) -> None:
+        self.waited = 0.0
+        """Seconds that iterating has waited for batches so far."""
+        self._crops, self._steps = crops, iter(range(start, stop))
+        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="synthkit-loader")
+        self._ahead: deque[Future[RawBatch]] = deque()
+        for _ in range(_AHEAD_PER_THREAD * max(1, threads)):
+            self._submit()
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        """Batch after batch. An error in a thread is raised here."""
+        while self._ahead:
+            began = time.perf_counter()
+            batch = self._ahead.popleft().result()
+            self.waited += time.perf_counter() - began
+            self._submit()
+            yield batch
+
+    def close(self) -> None:
+        """Stop reading and wait for the threads to end."""
+        self._steps = iter(())
+        self._ahead.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submit(self) -> None:
+        step = next(self._steps, None)
+        if step is not None:
+            self._ahead.append(self._pool.submit(self._crops.batch, step))

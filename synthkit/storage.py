@@ -1,0 +1,164 @@
+"""Where things are kept on this machine between runs, and how they are written and recognised.
+
+Nothing here needs numpy or torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from synthkit.errors import DatasetError
+
+Progress = Callable[[int, int], None]
+
+_SETTLED_SECONDS = (
+    2.0  # a file changed twice within one tick of the clock keeps its mtime, so a young file is not remembered
+)
+_HASH_THREADS = 8
+_BATCH = 256
+
+
+def cache_root() -> Path:
+    """The folder of everything that can be made again: `$SYNTHKIT_CACHE`, or the user's cache folder."""
+    named = os.environ.get("SYNTHKIT_CACHE")
+    if named:
+        return Path(named).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("synthkit", appauthor=False))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file `path`, whole, when the block ends without an error.
+
+    It is written under another name in the same folder, forced to the disk and then renamed, so that no crash and no
+    other process ever shows a half file. Missing folders are made. Raises `OSError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object so that the file is whole or as it was. Raises `OSError`."""
+    with replacing(path) as stream:
+        stream.write((json.dumps(content, indent=1) + "\n").encode("ascii"))
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal. Raises `OSError`."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
+    """The SHA-256 of each file, or the error that reading it gave, in the order of `paths`.
+
+    Hashes are remembered in the cache folder by path, size and time of change: a second call reads no file again.
+    """
+    with closing(_open_memo()) as memo:
+        stats = {path: _stat(path) for path in paths}
+        hashes = _recall(memo, stats)
+        unknown = [path for path in stats if path not in hashes]
+        with ThreadPoolExecutor(_HASH_THREADS) as pool:  # reading and hashing both release the interpreter's lock
+            for start in range(0, len(unknown), _BATCH):
+                batch = unknown[start : start + _BATCH]
+                for path, digest in zip(batch, pool.map(_hash_or_error, batch), strict=True):
+                    hashes[path] = digest
+                    if progress:
+                        progress(len(hashes), len(stats))
+                _remember(memo, [(path, stats[path], hashes[path]) for path in batch])
+    return tuple(hashes[path] for path in paths)
+
+
+def _stat(path: Path) -> os.stat_result | OSError:
+    try:
+        return path.stat()
+    except OSError as error:
+        return error
+
+
+def _hash_or_error(path: Path) -> str | OSError:
+    try:
+        return file_hash(path)
+    except OSError as error:
+        return error
+
+
+def _memo_key(path: Path) -> bytes:
+    return os.fsencode(path.absolute())
+
+
+def _open_memo() -> sqlite3.Connection:
+    """The table of known hashes; one in memory where the cache folder cannot be used, which only costs time."""
+    file = cache_root() / "hashes.sqlite"
+    create = "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        memo = sqlite3.connect(file, timeout=30, isolation_level=None)
+        memo.execute(create)
+    except (OSError, sqlite3.Error):
+        memo = sqlite3.connect(":memory:", isolation_level=None)
+        memo.execute(create)
+    return memo
+
+
+def _recall(memo: sqlite3.Connection, stats: Mapping[Path, os.stat_result | OSError]) -> dict[Path, str | OSError]:
+    """The hashes that need no reading, and the errors of files that cannot be found."""
+    hashes: dict[Path, str | OSError] = {path: stat for path, stat in stats.items() if isinstance(stat, OSError)}
+    paths = {_memo_key(path): path for path in stats if path not in hashes}
+    keys = list(paths)
+    for start in range(0, len(keys), _BATCH):
+        some = keys[start : start + _BATCH]
+        query = f"SELECT path, size, changed, sha256 FROM files WHERE path IN ({','.join('?' * len(some))})"
+        try:
+            rows = memo.execute(query, some).fetchall()
+        except sqlite3.Error:  # a damaged or locked table only means hashing again
+            return hashes
+        for key, size, changed, digest in rows:
+            stat = stats[paths[key]]
+            if isinstance(stat, os.stat_result) and (size, changed) == (stat.st_size, stat.st_mtime_ns):
+                hashes[paths[key]] = digest
+    return hashes
+
+
+def _remember(memo: sqlite3.Connection, files: Iterable[tuple[Path, os.stat_result | OSError, str | OSError]]) -> None:
+    now = time.time()
+    rows = [
+        (_memo_key(path), stat.st_size, stat.st_mtime_ns, digest)
+        for path, stat, digest in files
+        if isinstance(digest, str) and isinstance(stat, os.stat_result) and now - stat.st_mtime > _SETTLED_SECONDS
+    ]
+    try:
+        memo.execute("BEGIN IMMEDIATE")
+        memo.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        memo.execute("COMMIT")
+    except sqlite3.Error:  # as in _recall
+        if memo.in_transaction:
+            memo.execute("ROLLBACK")
+
+
+def disk_error(path: Path, error: OSError) -> DatasetError:
+    """What to tell a user when the cache cannot be written."""
+    return DatasetError(
+        f"cannot write {str(path)!r}: {error.strerror or error}; make room, or set SYNTHKIT_CACHE to a folder on "
+        "another disk, and run again: what is already prepared stays valid"
+    )
