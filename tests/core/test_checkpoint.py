@@ -1,0 +1,152 @@
+"""Checkpoints: what was saved is what is loaded, and whatever is wrong with one is said by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from synthkit._catalog import Catalog
+from synthkit._run import checkpoint
+from synthkit._run.checkpoint import Identity
+from synthkit._run.folder import RunFolder
+from synthkit.errors import CheckpointError
+from synthkit.interfaces import Batch, GenerativeModel, Objective, Request
+from synthkit.specs import FeatureSpec
+from synthkit.training.engine import Engine, seeded
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "band_gaussian.py"
+SPEC = FeatureSpec(sample_rate=16000, n_fft=512, hop_length=128, n_mels=20)
+LABELS = ("high", "low")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.discover([EXAMPLE])
+
+
+def build(catalog: Catalog, spec: FeatureSpec = SPEC) -> tuple[Identity, GenerativeModel, Objective]:
+    offered, config = catalog.configure("model", "band-gaussian", {})
+    model = catalog.build(offered, config, spec, LABELS)
+    objective_offered, objective_config = catalog.configure("objective", "band-likelihood", {})
+    objective = catalog.build(objective_offered, objective_config, model, Engine())
+    return Identity(offered=offered, config=config, spec=spec, labels=LABELS), model, objective
+
+
+def batch(seed: int) -> Batch:
+    random = torch.Generator().manual_seed(seed)
+    features = torch.randn(4, SPEC.n_mels, 10, generator=random)
+    return Batch(audio=torch.zeros(4, 1280), features=features, labels=torch.tensor([0, 1, 0, 1]))
+
+
+def saved(catalog: Catalog, root: Path, steps: int = 3) -> Path:
+    identity, model, objective = build(catalog)
+    for step in range(steps):
+        objective.step(batch(step))
+    root.mkdir(exist_ok=True)
+    return checkpoint.save(root, steps, identity, model, objective, {"note": "kept"})
+
+
+def test_a_loaded_component_generates_what_the_saved_one_did(catalog: Catalog, tmp_path: Path) -> None:
+    identity, model, objective = build(catalog)
+    objective.step(batch(0))
+    folder = checkpoint.save(tmp_path, 1, identity, model, objective, {"note": "kept"})
+    loaded, meta = checkpoint.load_component(folder, catalog)
+    assert isinstance(loaded, GenerativeModel)
+    assert (loaded.spec, loaded.labels, meta["step"], meta["note"]) == (SPEC, LABELS, 1, "kept")
+    request = Request(frames=6, count=2, labels=LABELS, seeds=(5, 6))
+    assert torch.equal(loaded.generate(request), model.generate(request))
+
+
+def test_training_goes_on_as_if_it_had_never_stopped(catalog: Catalog, tmp_path: Path) -> None:
+    _, straight, straight_objective = build(catalog)
+    for step in range(6):
+        straight_objective.step(batch(step))
+    folder = saved(catalog, tmp_path)
+    _, resumed, resumed_objective = build(catalog)
+    checkpoint.load_networks(folder, checkpoint.read_meta(folder), resumed.networks)
+    checkpoint.load_training(folder, resumed_objective)
+    for step in range(3, 6):
+        resumed_objective.step(batch(step))
+    for name, value in straight.networks["bands"].state_dict().items():
+        assert torch.equal(value, resumed.networks["bands"].state_dict()[name]), name
+
+
+def test_loading_draws_nothing_from_the_global_generator(catalog: Catalog, tmp_path: Path) -> None:
+    folder = saved(catalog, tmp_path)
+    with seeded(1):
+        checkpoint.load_component(folder, catalog)
+        after = torch.rand(3)
+    with seeded(1):
+        assert torch.equal(after, torch.rand(3))
+
+
+@pytest.mark.parametrize("name", ["bands.safetensors", "training.pt"])
+def test_a_damaged_file_is_named(catalog: Catalog, tmp_path: Path, name: str) -> None:
+    folder = saved(catalog, tmp_path)
+    content = bytearray((folder / name).read_bytes())
+    content[-3] ^= 0xFF
+    (folder / name).write_bytes(content)
+    _, model, objective = build(catalog)
+    with pytest.raises(CheckpointError, match=rf"{name}.*is damaged"):
+        checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks)
+        checkpoint.load_training(folder, objective)
+
+
+def test_a_missing_file_is_named(catalog: Catalog, tmp_path: Path) -> None:
+    folder = saved(catalog, tmp_path)
+    (folder / "bands.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"has no bands\.safetensors"):
+        checkpoint.load_component(folder, catalog)
+
+
+def test_weights_of_another_network_are_listed_key_by_key(catalog: Catalog, tmp_path: Path) -> None:
+    folder = saved(catalog, tmp_path)
+    other = FeatureSpec(sample_rate=16000, n_fft=512, hop_length=128, n_mels=32)
+    _, model, _ = build(catalog, other)
+    with pytest.raises(CheckpointError, match=r"mean is \[2, 20\], not \[2, 32\]"):
+        checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks)
+
+
+def test_a_checkpoint_says_which_plugin_it_needs(catalog: Catalog, tmp_path: Path) -> None:
+    folder = saved(catalog, tmp_path)
+    with pytest.raises(CheckpointError, match=r"needs the model 'band-gaussian' of plugin"):
+        checkpoint.load_component(folder, Catalog.discover())
+
+
+def test_a_folder_of_the_right_name_is_complete(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(catalog, tmp_path, steps=3)
+    identity, model, objective = build(catalog)
+
+    def broken() -> dict[str, object]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(objective, "state_dict", broken)
+    with pytest.raises(CheckpointError, match=r"could not be written: .*No space left.*earlier ones are whole"):
+        checkpoint.save(tmp_path, 4, identity, model, objective, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000003"]
+
+
+def test_foreign_or_newer_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no meta\.json"):
+        checkpoint.read_meta(tmp_path)
+    (tmp_path / "meta.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.read_meta(tmp_path)
+    (tmp_path / "meta.json").write_text(json.dumps({"format": 2}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="reads format 1"):
+        checkpoint.read_meta(tmp_path)
+
+
+def test_checkpoints_are_ordered_by_step_and_the_best_is_remembered(catalog: Catalog, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    root = run.checkpoint_root("model")
+    root.mkdir(parents=True)
+    for steps in (12, 9, 100):
+        saved(catalog, root, steps=steps)
+    assert [folder.name for folder in run.checkpoints("model")] == ["step-0000009", "step-0000012", "step-0000100"]
+    assert run.best("model") == run.newest("model") == root / "step-0000100"
+    (root / "best.json").write_text('{"step": 12, "term": "nats", "value": 1.0}', encoding="utf-8")
+    assert run.best("model") == root / "step-0000012"
