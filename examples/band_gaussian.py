@@ -104,7 +104,11 @@ class BandLikelihood(Objective):
         return {"nats": self._nats(batch).detach()}
 
     def _nats(self, batch: Batch) -> Tensor:
-        labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long, device=self.engine.device)
+        labels = (
+            batch.labels
+            if batch.labels is not None
+            else torch.zeros(len(batch), dtype=torch.long, device=self.engine.device)
+        )
         mean, sigma = self.bands(labels)
         return (0.5 * ((batch.features - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)).mean()
 

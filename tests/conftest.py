@@ -32,11 +32,26 @@ def shared() -> Path:
 def synthkit_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`synthkit ARGS` as a real process, in a temporary working folder with a cache of its own."""
 
-    def call(*args: str | Path, cwd: Path = tmp_path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "SYNTHKIT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200", "NO_COLOR": "1", **env}
+    def call(
+        *args: str | Path, cwd: Path = tmp_path, timeout: float = 300, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "SYNTHKIT_CACHE": str(tmp_path / "cache"),
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            **env,
+        }
         command = [sys.executable, "-m", "synthkit", *map(str, args)]
         return subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
 
     return call

@@ -30,7 +30,9 @@ def relative(file: Path) -> str:
 
 def test_the_tree_is_the_one_of_the_readme() -> None:
     assert len(SOURCES) > 50
-    assert {"synthkit", "plugins", "recipes", "tests", "examples", "benchmarks", "docs"} <= {path.name for path in ROOT.iterdir()}
+    assert {"synthkit", "plugins", "recipes", "tests", "examples", "benchmarks", "docs"} <= {
+        path.name for path in ROOT.iterdir()
+    }
     assert not (ROOT / "tests" / "__init__.py").exists()  # it would shadow the tests of a plugin
 
 
@@ -127,7 +129,13 @@ def test_every_command_and_hook_is_documented() -> None:
         command = importlib.import_module(f"synthkit._cli.{module}").command
         assert command.help, name
         assert summary.endswith("."), name
-    for name in ("synthkit_components", "synthkit_commands", "synthkit_stage_started", "synthkit_stage_finished", "synthkit_checkpoint_saved"):
+    for name in (
+        "synthkit_components",
+        "synthkit_commands",
+        "synthkit_stage_started",
+        "synthkit_stage_finished",
+        "synthkit_checkpoint_saved",
+    ):
         assert inspect.getdoc(getattr(hookspecs, name)), name
 
 
@@ -140,7 +148,12 @@ def configs() -> Iterator[type[Config]]:
 
 
 def test_every_setting_of_the_core_is_documented() -> None:
-    undocumented = [f"{config.__name__}.{name}" for config in configs() for name, field in config.model_fields.items() if not field.description]
+    undocumented = [
+        f"{config.__name__}.{name}"
+        for config in configs()
+        for name, field in config.model_fields.items()
+        if not field.description
+    ]
     assert undocumented == []
 
 
@@ -148,6 +161,8 @@ def test_nothing_names_a_machine() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("this tree is not a git checkout")
-    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file() and not name.endswith(".png")]
+    names = [
+        name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file() and not name.endswith(".png")
+    ]
     pattern = re.compile("|".join(["/wo" + "rk/", "/ro" + "ot/", r"\.libr" + "ary", "bash_" + "jobs"]))
     assert [name for name in names if pattern.search((ROOT / name).read_text(encoding="utf-8"))] == []

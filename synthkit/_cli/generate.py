@@ -17,14 +17,41 @@ if TYPE_CHECKING:
 
 @click.command("generate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--label", "labels", multiple=True, help="What to generate; may be repeated.  [default: every label in turn]")
-@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Length of each clip.")
+@click.option(
+    "--label", "labels", multiple=True, help="What to generate; may be repeated.  [default: every label in turn]"
+)
+@click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of each clip.",
+)
 @click.option("--count", default=1, show_default=True, type=click.IntRange(min=1), help="Number of clips.")
-@click.option("--seed", default=0, show_default=True, help="Clip i gets the seed SEED + i; the same seed gives the same clip.")
-@click.option("--temperature", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Lower is less varied.")
-@click.option("--vocoder", metavar="RUN|NAME", help="The vocoder that makes the sound.  [default: the run's own, else one that needs no training]")
+@click.option(
+    "--seed", default=0, show_default=True, help="Clip i gets the seed SEED + i; the same seed gives the same clip."
+)
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Lower is less varied.",
+)
+@click.option(
+    "--vocoder",
+    metavar="RUN|NAME",
+    help="The vocoder that makes the sound.  [default: the run's own, else one that needs no training]",
+)
 @click.option("--device", default="auto", show_default=True)
-@click.option("-o", "--output", default=Path("generated"), show_default=True, type=click.Path(path_type=Path), help="Folder for the wav files.")
+@click.option(
+    "-o",
+    "--output",
+    default=Path("generated"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the wav files.",
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -49,7 +76,9 @@ def command(
     checkpoint = folder.best("model")
     if checkpoint is None:
         trained = ", ".join(folder.parts()) or "nothing"
-        raise RunError(f"{str(run)!r} has no model to generate with (it has trained: {trained}); a vocoder run is used by `synthkit vocode`")
+        raise RunError(
+            f"{str(run)!r} has no model to generate with (it has trained: {trained}); a vocoder run is used by `synthkit vocode`"
+        )
     where = pick_device(device)
     model, meta = load_component(checkpoint, context.catalog, where)
     assert isinstance(model, GenerativeModel)

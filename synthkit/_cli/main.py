@@ -51,7 +51,9 @@ class Group(click.Group):
         foreign = _plugin_commands(ctx)
         if foreign:
             with formatter.section("Commands of plugins"):
-                formatter.write_dl([(name, f"{command.summary} ({plugin})") for name, (plugin, command) in sorted(foreign.items())])
+                formatter.write_dl(
+                    [(name, f"{command.summary} ({plugin})") for name, (plugin, command) in sorted(foreign.items())]
+                )
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -77,7 +79,7 @@ def _load_command(plugin: str, command: Any) -> click.Command:
     module, _, attribute = command.load.partition(":")
     try:
         loaded = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign plugin may raise anything
+    except (Exception, SystemExit) as error:
         raise PluginError(f"the command {command.name!r} of plugin {plugin!r} cannot be loaded: {error}") from error
     if not isinstance(loaded, click.Command):
         raise PluginError(f"{command.load!r} of plugin {plugin!r} is not a click command")

@@ -11,9 +11,22 @@ from synthkit._cli.context import Context
 
 @click.command("run")
 @click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (`train.steps=100`); may be repeated.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting (`train.steps=100`); may be repeated.",
+)
 @click.option("--tiny", is_flag=True, help="Apply the recipe's `tiny:` block: a smoke test of seconds.")
-@click.option("--stage", "stages", default="prepare..report", show_default=True, metavar="A[..B]", help="Run this stage, or from A to B.")
+@click.option(
+    "--stage",
+    "stages",
+    default="prepare..report",
+    show_default=True,
+    metavar="A[..B]",
+    help="Run this stage, or from A to B.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a training that was stopped.")
 @click.option("--fresh", is_flag=True, help="Delete what the run folder holds and start again.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]")

@@ -5,7 +5,6 @@ A folder is written under a temporary name, synced and renamed, so that a folder
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,10 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from synthkit import __version__
-from synthkit._run.folder import read_meta, step_name, write_json
+from synthkit._run.folder import read_meta, step_name
 from synthkit.errors import CheckpointError, PluginError, UnknownName
 from synthkit.interfaces import Component, GenerativeModel, Objective
 from synthkit.specs import FeatureSpec
+from synthkit.storage import file_hash, write_json
 from synthkit.training.engine import seeded
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class Identity:
         }
 
 
-def save(root: Path, step: int, identity: Identity, component: Component, objective: Objective, extra: Mapping[str, Any]) -> Path:
+def save(
+    root: Path, step: int, identity: Identity, component: Component, objective: Objective, extra: Mapping[str, Any]
+) -> Path:
     """Write the checkpoint of `step` below `root` and return its folder; one that is already there is replaced."""
     folder = root / step_name(step)
     temporary = root / f".{folder.name}.{os.getpid()}.tmp"
@@ -71,7 +73,7 @@ def save(root: Path, step: int, identity: Identity, component: Component, object
         for name, network in objective.networks.items():
             _save_network(network, temporary / f"objective.{name}.safetensors")
         torch.save(objective.state_dict(), temporary / TRAINING)
-        files = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
+        files = {file.name: file_hash(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / "meta.json", {**identity.to_meta(), "step": step, **extra, "files": files})
         for file in temporary.iterdir():
             _sync(file)
@@ -80,13 +82,17 @@ def save(root: Path, step: int, identity: Identity, component: Component, object
         temporary.replace(folder)
         _sync(root)
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {str(folder)!r} could not be written: {error}; the earlier ones are whole") from error
+        raise CheckpointError(
+            f"the checkpoint {str(folder)!r} could not be written: {error}; the earlier ones are whole"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def load_component(folder: Path, catalog: Catalog, device: torch.device | str = "cpu") -> tuple[Component, dict[str, Any]]:
+def load_component(
+    folder: Path, catalog: Catalog, device: torch.device | str = "cpu"
+) -> tuple[Component, dict[str, Any]]:
     """Rebuild the component of a checkpoint from its `meta.json` alone, with its weights, ready to use on `device`.
 
     Raises:
@@ -166,18 +172,15 @@ def _verify(folder: Path, meta: Mapping[str, Any], name: str) -> None:
     expected = meta["files"].get(name)
     if expected is None or not file.is_file():
         raise CheckpointError(f"the checkpoint {str(folder)!r} has no {name}")
-    if _digest(file) != expected:
-        raise CheckpointError(f"{str(file)!r} is damaged: its checksum is not the one in meta.json; use an older checkpoint")
+    if file_hash(file) != expected:
+        raise CheckpointError(
+            f"{str(file)!r} is damaged: its checksum is not the one in meta.json; use an older checkpoint"
+        )
 
 
 def _save_network(network: nn.Module, file: Path) -> None:
     # Clones, because safetensors refuses tensors that share memory.
     save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}, file)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

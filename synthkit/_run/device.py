@@ -21,5 +21,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"the device {name!r} cannot be used here: {str(error).splitlines()[0]}; use 'auto' or 'cpu'") from error
+        raise ConfigError(
+            f"the device {name!r} cannot be used here: {str(error).splitlines()[0]}; use 'auto' or 'cpu'"
+        ) from error
     return device

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from synthkit.errors import CheckpointError, RunError
+from synthkit.storage import replacing
 
 
 class RunFolder:
@@ -132,7 +131,9 @@ def read_meta(checkpoint: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{str(file)!r} is damaged: {error}") from error
     if meta.get("format") != 1:
-        raise CheckpointError(f"{str(file)!r} has format {meta.get('format')!r}; this version of synthkit reads format 1")
+        raise CheckpointError(
+            f"{str(file)!r} has format {meta.get('format')!r}; this version of synthkit reads format 1"
+        )
     return meta
 
 
@@ -144,20 +145,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object so that the file is whole or as it was."""
-    write_text(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
 def write_text(file: Path, text: str) -> None:
     """Write a text file so that it is whole or as it was."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as stream:
+        stream.write(text.encode())

@@ -24,13 +24,14 @@ from torch import Tensor
 
 from synthkit._run import checkpoint
 from synthkit._run.checkpoint import Identity
-from synthkit._run.folder import RunFolder, read_json, write_json
+from synthkit._run.folder import RunFolder, read_json
 from synthkit._run.reporter import Reporter, Task
 from synthkit._run.seeds import derive_seed
 from synthkit.audio import Audio
 from synthkit.errors import RunError, TrainingError
 from synthkit.interfaces import Batch, Component, FeatureExtractor, Objective, Tracker, Vocoder
 from synthkit.specs import FeatureSpec
+from synthkit.storage import write_json
 from synthkit.training.engine import Engine, seeded
 
 
@@ -198,7 +199,9 @@ class Loop:
             return
         if term not in score:
             known = ", ".join(sorted(score))
-            raise TrainingError(f"keep.best names the term {term!r}, which this objective does not evaluate; it evaluates {known}")
+            raise TrainingError(
+                f"keep.best names the term {term!r}, which this objective does not evaluate; it evaluates {known}"
+            )
         root = self.run_folder.checkpoint_root(self.part)
         record = root / "best.json"
         best = float(read_json(record)["value"]) if record.is_file() else math.inf
@@ -212,7 +215,9 @@ class Loop:
         folders = self.run_folder.checkpoints(self.part)
         keep = set(folders[-self.settings.keep_last :])
         if self.settings.keep_every:
-            keep |= {folder for folder in folders if int(folder.name.removeprefix("step-")) % self.settings.keep_every == 0}
+            keep |= {
+                folder for folder in folders if int(folder.name.removeprefix("step-")) % self.settings.keep_every == 0
+            }
         best = self.run_folder.best(self.part)
         for folder in folders:
             if folder not in keep and folder != best:
@@ -225,7 +230,9 @@ class Stopped(RunError):
     exit_code = 130
 
     def __init__(self, run: RunFolder, part: str, step: int, steps: int) -> None:
-        super().__init__(f"stopped: {part} is at step {step} of {steps}, saved in {str(run.path)!r}; go on with --resume")
+        super().__init__(
+            f"stopped: {part} is at step {step} of {steps}, saved in {str(run.path)!r}; go on with --resume"
+        )
 
 
 class _Meter:

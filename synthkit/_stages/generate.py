@@ -16,7 +16,7 @@ from synthkit._data.prepared import Entry, Prepared
 from synthkit._recipe.model import Block, Recipe
 from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
-from synthkit._run.folder import RunFolder, write_json
+from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.synthesis import Features, extract, resynthesise
@@ -26,6 +26,7 @@ from synthkit.config import PartConfig
 from synthkit.errors import ConfigError, RunError
 from synthkit.interfaces import Component, GenerativeModel, Request, Split, Vocoder
 from synthkit.specs import FeatureSpec
+from synthkit.storage import write_json
 from synthkit.training.engine import seeded
 
 
@@ -66,7 +67,9 @@ def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporte
         for number, item in enumerate(items):
             rows.append(_make(number, item, voices, run, recipe.name))
             task.update((number + 1) * max(1, len(voices)), item.id)
-    write_json(run.generated_index, {"sample_rate": recipe.spec.sample_rate, "spec": recipe.spec.to_dict(), "items": rows})
+    write_json(
+        run.generated_index, {"sample_rate": recipe.spec.sample_rate, "spec": recipe.spec.to_dict(), "items": rows}
+    )
     reporter.say(f"generate: {len(rows)} clips in {str(run.generated)!r}")
 
 

@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Block, Recipe, Training
-from synthkit._run.folder import RunFolder, read_json, read_meta, write_json, write_text
+from synthkit._run.folder import RunFolder, read_json, read_meta, write_text
 from synthkit._run.reporter import Reporter
 from synthkit.errors import RunError, nearest
 from synthkit.interfaces import Dataset
+from synthkit.storage import write_json
 
 STAGES = ("prepare", "train", "generate", "report")
 
@@ -205,7 +206,13 @@ class Pipeline:
     def _clear(self) -> None:
         for folder in (self.run.path / "checkpoints", self.run.generated, self.run.path / "tensorboard"):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.run.stages_file, self.run.metrics_file, self.run.data_file, self.run.report_html, self.run.report_json):
+        for file in (
+            self.run.stages_file,
+            self.run.metrics_file,
+            self.run.data_file,
+            self.run.report_html,
+            self.run.report_json,
+        ):
             file.unlink(missing_ok=True)
 
 
@@ -235,7 +242,9 @@ def _locked(run: RunFolder) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise RunError(f"{str(run.path)!r} is in use by another synthkit; wait for it or give another --run-dir") from error
+        raise RunError(
+            f"{str(run.path)!r} is in use by another synthkit; wait for it or give another --run-dir"
+        ) from error
     try:
         yield
     finally:

@@ -58,12 +58,16 @@ class PartTraining:
         with seeded(derive_seed(recipe.seed, "weights", part)):
             component = build_part(self.block, recipe.spec, self.prepared.labels, catalog)
             component.to(engine.device)
-            objective = catalog.build(self.training.objective.offered, self.training.objective.config, component, engine)
+            objective = catalog.build(
+                self.training.objective.offered, self.training.objective.config, component, engine
+            )
         if newest is not None:
             load_networks(newest, read_meta(newest), component.networks)
             load_training(newest, objective)
             reporter.say(f"{part}: goes on from step {start}")
-        reporter.say(f"{part}: {describe_size(component)} on {engine.device}, {settings.steps} steps of {settings.batch} crops")
+        reporter.say(
+            f"{part}: {describe_size(component)} on {engine.device}, {settings.steps} steps of {settings.batch} crops"
+        )
         trackers = [catalog.build(block.offered, block.config, run.path) for block in recipe.trackers]
         loop = Loop(
             run_folder=run,
@@ -79,10 +83,20 @@ class PartTraining:
             reporter=reporter,
             saved=lambda step, folder: _announce(catalog, run, part, step, folder),
             picture=feature_image,
-            meta={"objective": {"name": self.training.objective.offered.offer.name, "config": self.training.objective.config.model_dump(mode="json")}},
+            meta={
+                "objective": {
+                    "name": self.training.objective.offered.offer.name,
+                    "config": self.training.objective.config.model_dump(mode="json"),
+                }
+            },
         )
         try:
-            with Loader(self._crops("train", settings.batch, settings.gain), start=start, stop=settings.steps, threads=settings.threads) as loader:
+            with Loader(
+                self._crops("train", settings.batch, settings.gain),
+                start=start,
+                stop=settings.steps,
+                threads=settings.threads,
+            ) as loader:
                 loop.run(loader, start)
         finally:
             for tracker in trackers:

@@ -32,10 +32,21 @@ def synthkit_components() -> list[Offer]:
             summary="Procedural, seeded, labelled musical clips; nothing to download.",
         ),
         *(
-            Offer(kind="metric", name=name, build=f"synthkit.builtin.metrics:{cls}", config=f"synthkit.builtin.config:{config}", summary=summary)
+            Offer(
+                kind="metric",
+                name=name,
+                build=f"synthkit.builtin.metrics:{cls}",
+                config=f"synthkit.builtin.config:{config}",
+                summary=summary,
+            )
             for name, cls, config, summary in (
                 ("mel-l1", "MelL1", "MetricConfig", "Mean absolute difference of the log mels."),
-                ("multi-stft", "MultiStft", "MetricConfig", "Spectral convergence plus log magnitude difference at three resolutions."),
+                (
+                    "multi-stft",
+                    "MultiStft",
+                    "MetricConfig",
+                    "Spectral convergence plus log magnitude difference at three resolutions.",
+                ),
                 ("mcd", "MelCepstralDistortion", "McdConfig", "Mel cepstral distortion, frame by frame."),
                 ("real-time-factor", "RealTimeFactor", "MetricConfig", "Seconds of sound made per second of work."),
                 ("level", "Level", "MetricConfig", "Difference in level from the original."),

@@ -90,9 +90,12 @@ def test_a_damaged_file_is_named(catalog: Catalog, tmp_path: Path, name: str) ->
     content[-3] ^= 0xFF
     (folder / name).write_bytes(content)
     _, model, objective = build(catalog)
+    load = {
+        "bands.safetensors": lambda: checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks),
+        "training.pt": lambda: checkpoint.load_training(folder, objective),
+    }
     with pytest.raises(CheckpointError, match=rf"{name}.*is damaged"):
-        checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks)
-        checkpoint.load_training(folder, objective)
+        load[name]()
 
 
 def test_a_missing_file_is_named(catalog: Catalog, tmp_path: Path) -> None:
@@ -116,7 +119,9 @@ def test_a_checkpoint_says_which_plugin_it_needs(catalog: Catalog, tmp_path: Pat
         checkpoint.load_component(folder, Catalog.discover())
 
 
-def test_a_folder_of_the_right_name_is_complete(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_the_right_name_is_complete(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved(catalog, tmp_path, steps=3)
     identity, model, objective = build(catalog)
 

@@ -125,12 +125,24 @@ def loop(folder: Path, steps: int = 10, explode_at: int | None = None, **changes
         component = Scale()
     objective, memory = Fit(component, explode_at), Memory()
     offer = Offer(kind="vocoder", name="scale", build="m:C", config="m:C", summary="Toy.", objective="fit")
-    numbers = {"steps": steps, "seed": 1, "log_every": 2, "evaluate_every": 5, "save_every": 3, "keep_last": 2, "keep_every": None, "keep_best": None}
+    numbers = {
+        "steps": steps,
+        "seed": 1,
+        "log_every": 2,
+        "evaluate_every": 5,
+        "save_every": 3,
+        "keep_last": 2,
+        "keep_every": None,
+        "keep_best": None,
+    }
     made = Loop(
         run_folder=RunFolder(folder),
         part="vocoder",
         identity=Identity(
-            offered=Offered(offer=offer, plugin="toy", distribution="", version=""), config=Config(), spec=SPEC, labels=()
+            offered=Offered(offer=offer, plugin="toy", distribution="", version=""),
+            config=Config(),
+            spec=SPEC,
+            labels=(),
         ),
         component=component,
         objective=objective,
@@ -199,7 +211,9 @@ def test_an_unknown_best_term_is_named(tmp_path: Path) -> None:
 
 def test_a_term_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
     made, _, _ = loop(tmp_path, explode_at=6)
-    with pytest.raises(TrainingError, match=r"step 6 of vocoder: the term 'error' is nan; the last good checkpoint is .*step-0000003"):
+    with pytest.raises(
+        TrainingError, match=r"step 6 of vocoder: the term 'error' is nan; the last good checkpoint is .*step-0000003"
+    ):
         made.run(Crops(0, 10))
     assert [folder.name for folder in made.run_folder.checkpoints("vocoder")] == ["step-0000003"]
 

@@ -51,7 +51,12 @@ def blocks(page: Path) -> list[Block]:
 
 def environment(folder: Path) -> dict[str, str]:
     tools = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "SYNTHKIT_CACHE": str(folder / "cache"), "COLUMNS": "160"}
+    return {
+        **os.environ,
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "SYNTHKIT_CACHE": str(folder / "cache"),
+        "COLUMNS": "160",
+    }
 
 
 def name(page: Path) -> str:
@@ -66,7 +71,9 @@ def test_every_page_is_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks_have_a_language_that_is_checked(page: Path) -> None:
     known = {"python", "console", "yaml", "sh", "text", "json", "toml", "html", "make"}
-    assert [f"{name(page)}:{block.line}: {block.language}" for block in blocks(page) if block.language not in known] == []
+    assert [
+        f"{name(page)}:{block.line}: {block.language}" for block in blocks(page) if block.language not in known
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -105,7 +112,13 @@ def run_script(page: Path, script: list[str], folder: Path) -> None:
     indented = "\n".join(f"    {line}" if line.strip() else line for line in body.splitlines())
     file.write_text(f"if __name__ == '__main__':\n{indented}\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(file)], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(file)],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, f"{name(page)}: python snippets failed\n{body}\n{done.stdout}\n{done.stderr}"
 
@@ -117,7 +130,14 @@ def run_command(block: Block, line: str, folder: Path) -> None:
     if words[:2] == ["synthkit", "run"] and "--tiny" not in words and "|" not in words:
         command = f"{command.split(' #')[0]} --tiny"
     done = subprocess.run(
-        command, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300, check=False,
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
         stdin=subprocess.DEVNULL,
     )
     code = int(expected[1]) if expected else 0
