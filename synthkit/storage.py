@@ -69,6 +69,11 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def text_hash(text: str) -> str:
+    """The SHA-256 of a text, hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
     """The SHA-256 of each file, or the error that reading it gave, in the order of `paths`.
 

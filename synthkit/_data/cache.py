@@ -1,13 +1,12 @@
 """The cache of decoded sound: one file per content and sample rate, mono, 16-bit, mapped into memory for reading.
 
 An entry is a NumPy `.npy` file of int16 followed by a note in JSON: `numpy.load(file, mmap_mode="r")` reads it as it
-is, and a sample is `integer * step`. It appears under its name only when it is whole, and is used only if its size agrees
-with its header and its note.
+is, and a sample is `integer * step`. It appears under its name only when it is whole, and is used only if its size
+agrees with its header and its note.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
@@ -18,7 +17,7 @@ import numpy as np
 
 from synthkit.audio import Audio
 from synthkit.errors import UnreadableClip
-from synthkit.storage import cache_root, disk_error, replacing
+from synthkit.storage import cache_root, disk_error, replacing, text_hash
 
 FORMAT = 1
 _STEP_16_BIT = 2.0**-15
@@ -53,7 +52,7 @@ def entry_file(key: str, sample_rate: int) -> Path:
     >>> entry_file("some content", 22050).as_posix()
     'sound-1/22050/29/290f493c44f5d63d06b374d0a5abd292fae38b92cab2fae5efefe1b0e9347f56.npy'
     """
-    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    name = text_hash(key)
     return Path(f"sound-{FORMAT}", str(sample_rate), name[:2], f"{name}.npy")
 
 
