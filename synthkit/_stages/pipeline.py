@@ -19,7 +19,7 @@ from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Block, Recipe, Training
 from synthkit._run.folder import RunFolder, read_json, read_meta, write_text
 from synthkit._run.reporter import Reporter
-from synthkit.errors import RunError, nearest
+from synthkit.errors import DatasetError, RunError, nearest
 from synthkit.interfaces import Dataset
 from synthkit.storage import write_json
 
@@ -194,9 +194,7 @@ class Pipeline:
     def _output(self, name: str) -> bool:
         """Whether what a stage makes is there."""
         if name == "prepare":
-            from synthkit._data.prepared import Prepared
-
-            return self.run.data_file.is_file() and Prepared.open(self.run.data_file).is_complete()
+            return _prepared(self.run)
         if name == "train":
             return all(self.run.newest(training.settings.part) for training in self.recipe.train)
         if name == "generate":
@@ -234,6 +232,16 @@ class _Logged(Reporter):
     def _keep(self, text: str) -> None:
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+
+
+def _prepared(run: RunFolder) -> bool:
+    """Whether the prepared data is whole, down to every cache entry."""
+    from synthkit._data.prepared import Prepared
+
+    try:
+        return not Prepared.open(run.data_file).missing()
+    except DatasetError:
+        return False
 
 
 @contextmanager
