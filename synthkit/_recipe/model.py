@@ -98,6 +98,8 @@ class Block:
     config: Config
     from_run: Path | None = None
     """The run folder whose weights, config and spec it takes (`from:` instead of `use:`)."""
+    spec: FeatureSpec | None = None
+    """The spec of a part that comes from a run; None for one made here, which takes the recipe's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,177 @@
+"""One block of a recipe = one component: its name, or `use:` with settings, or `from:` a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthkit._catalog import Catalog
+from synthkit._recipe.explain import ModelT, block_mark, shown, validated
+from synthkit._recipe.from_run import Saved, saved_features, saved_part
+from synthkit._recipe.model import Block, Part
+from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table
+from synthkit.config import FeaturesConfig, PartConfig
+from synthkit.errors import ConfigError, Problem, SpecMismatch, SynthkitError, nearest
+from synthkit.specs import FeatureSpec, conversion
+
+if TYPE_CHECKING:
+    from synthkit.interfaces import Kind
+
+_KIND_WORDS = {"features": "feature extractor", "dataset": "data set"}
+
+
+class Checker:
+    """Collects every problem of one recipe while its blocks are turned into configs."""
+
+    def __init__(self, catalog: Catalog, check_files: bool) -> None:
+        self.catalog = catalog
+        self.problems: list[Problem] = []
+        self._context = {"check_files": check_files}
+
+    def report(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
+        """Note one problem."""
+        self.problems.append(mark.problem(path, message, hint))
+
+    def settings(
+        self, model: type[ModelT], node: Node | None, where: Mark, path: str, extra_names: Sequence[str] = ()
+    ) -> ModelT | None:
+        """Settings of the core (`prepare`, `train` ...); the keys in `extra_names` are left to the caller."""
+        if node is None:
+            node = Table({}, where)
+        if not isinstance(node, Table):
+            self.report(node.mark, path, f"expected a mapping, got {shown(node)}")
+            return None
+        table = node.without(*extra_names)
+        config, problems = validated(model, table, where, path, context=self._context, extra_names=extra_names)
+        self.problems.extend(problems)
+        return config
+
+    def items(self, node: Node, path: str) -> tuple[Node, ...]:
+        """The blocks of a list."""
+        if isinstance(node, Items):
+            return node.items
+        self.report(node.mark, path, f"expected a list, got {shown(node)}", "write [name, ...]")
+        return ()
+
+    def component(
+        self, kind: Kind, node: Node, where: Mark, path: str, *, default: str | None = None, may_be_from: bool = False
+    ) -> Block | None:
+        """The component that a block names, with its settings; None where something is wrong with it.
+
+        Args:
+            default: the component used where the block has settings but no `use:`.
+            may_be_from: whether `from: RUN` may stand instead of `use:`.
+        """
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            node = Table({"use": Entry(node.mark, node)}, node.mark)
+        if not isinstance(node, Table):
+            word = _KIND_WORDS.get(kind, kind)
+            self.report(
+                node.mark, path, f"expected a {word}, got {shown(node)}", "write its name, or a mapping with `use:`"
+            )
+            return None
+        if "from" in node.entries and may_be_from:
+            return self._from_run(kind, node, path)
+        if "use" not in node.entries and default is not None:
+            node = node.with_entry("use", Entry(where, Scalar(default, where)))
+        name = self._name(kind, node, where, path, may_be_from)
+        if name is None:
+            return None
+        return self._used(kind, name, node, where, path)
+
+    def _name(self, kind: Kind, table: Table, where: Mark, path: str, may_be_from: bool) -> Scalar | None:
+        ways = "`use:` or `from:`" if may_be_from else "`use:`"
+        entry = table.entries.get("use")
+        if entry is None:
+            similar = [key for key in table.entries if nearest(key, ["use", "from"]).startswith("did you mean")]
+            mark = table.entries[similar[0]].key if similar else where
+            hint = f"{similar[0]!r} is not one of its keys" if similar else self.names(kind)
+            self.report(mark, path, f"a required key is missing: {ways} says which component", hint)
+            return None
+        if isinstance(entry.value, Scalar) and isinstance(entry.value.value, str):
+            return entry.value
+        message = f"expected the name of a component, got {shown(entry.value)}"
+        self.report(entry.value.mark, f"{path}.use", message, self.names(kind))
+        return None
+
+    def names(self, kind: Kind) -> str:
+        """A hint that lists the components of a kind."""
+        return nearest("", [offered.offer.name for offered in self.catalog.offers(kind)])
+
+    def _used(self, kind: Kind, name: Scalar, table: Table, where: Mark, path: str) -> Block | None:
+        try:
+            offered = self.catalog.find(kind, str(name.value))
+            model = self.catalog.config_class(offered)
+        except SynthkitError as error:
+            self.report(name.mark, f"{path}.use", str(error))
+            return None
+        found, problems = validated(model, table.without("use"), where, path, context=self._context)
+        self.problems.extend(problems)
+        return None if found is None else Block(kind=kind, offered=offered, config=found)
+
+    def _from_run(self, kind: Kind, table: Table, path: str) -> Block | None:
+        entry = table.entries["from"]
+        for key in table.entries:
+            if key != "from":
+                message = "cannot stand beside `from:`, which takes the component and its settings from the run"
+                self.report(
+                    table.entries[key].key, f"{path}.{key}", message, "remove it, or write `use:` instead of `from:`"
+                )
+        if not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str) or not entry.value.value:
+            self.report(entry.value.mark, f"{path}.from", f"expected the folder of a run, got {shown(entry.value)}")
+            return None
+        folder = Path(entry.value.value).expanduser().absolute()
+        try:
+            if kind == "features":
+                return self._saved_block(kind, saved_features(folder), None, entry.value.mark, path)
+            part: Part = "model" if kind == "model" else "vocoder"
+            return self._saved_block(kind, saved_part(folder, part), folder, entry.value.mark, path)
+        except SynthkitError as error:
+            self.report(entry.value.mark, f"{path}.from", str(error))
+            return None
+
+    def features_of_run(self, folder: Path, where: Mark) -> Block | None:
+        """The features that a run's parts were made for, for a recipe that leaves `features:` out."""
+        try:
+            return self._saved_block("features", saved_features(folder), None, where, "features")
+        except SynthkitError as error:
+            self.report(where, "features", f"not written, and the run does not tell: {error}", "add `features:`")
+            return None
+
+    def _saved_block(self, kind: Kind, saved: Saved, folder: Path | None, mark: Mark, path: str) -> Block | None:
+        offered = self.catalog.find(kind, saved.component)
+        model = self.catalog.config_class(offered)
+        try:
+            config = model.model_validate(dict(saved.config), context={"check_files": False})
+        except ValueError as error:
+            message = f"the settings saved in {str(saved.file)!r} do not fit the installed {saved.component!r}: {error}"
+            self.report(mark, path, " ".join(message.split()))
+            return None
+        return Block(kind=kind, offered=offered, config=config, from_run=folder, spec=saved.spec)
+
+    def spec(self, features: Block, node: Node | None, where: Mark) -> FeatureSpec | None:
+        """What the features mean."""
+        if not isinstance(features.config, FeaturesConfig):
+            name = features.offered.offer.name
+            self.report(
+                where, "features", f"the settings of {name!r} tell no spec, which those of every extractor must"
+            )
+            return None
+        try:
+            return features.config.spec()
+        except ConfigError as error:
+            self.report(block_mark(str(error), node or Table({}, where), where), "features", str(error))
+            return None
+
+    def fits(self, block: Block, spec: FeatureSpec, node: Node | None, where: Mark, path: str, *, given: str) -> None:
+        """Note a problem where `block` cannot work with features of `spec`."""
+        try:
+            if block.spec is not None:
+                conversion(spec, block.spec, giver=given, needer=f"{path} (from the run)")
+            elif isinstance(block.config, PartConfig):
+                block.config.check_spec(spec)
+        except SpecMismatch as error:
+            self.report(where, path, " ".join(str(error).split()))
+        except ConfigError as error:
+            self.report(block_mark(str(error), node or Table({}, where), where), path, str(error))

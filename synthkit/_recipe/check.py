@@ -1,0 +1,291 @@
+"""From a recipe's tree to a checked `Recipe`: every block, and whether the parts fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from synthkit._catalog import Catalog
+from synthkit._recipe.blocks import Checker
+from synthkit._recipe.explain import ModelT
+from synthkit._recipe.model import (
+    Block,
+    GenerateBlock,
+    Part,
+    PrepareBlock,
+    Recipe,
+    ReportBlock,
+    TrainBlock,
+    Training,
+)
+from synthkit._recipe.resolve import with_resolved
+from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, is_null
+from synthkit.config import Config
+from synthkit.errors import Problem
+from synthkit.interfaces import Kind
+from synthkit.specs import FeatureSpec
+
+BLOCK_KEYS = ("data", "features", "model", "vocoder", "train", "prepare", "generate", "report", "trackers", "tiny")
+"""Top-level keys beside those of `Head`, in the order of a recipe."""
+
+DEFAULT_METRICS = ("mel-l1", "multi-stft", "mcd", "real-time-factor", "level", "clipping", "silence")
+DEFAULT_TRACKERS = ("json-lines",)
+
+
+class Head(Config):
+    """What a recipe says of itself."""
+
+    recipe: Literal[1]
+    """Version of the recipe language; always 1."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the run folder: letters, digits, dots, hyphens and underscores."""
+    description: str = ""
+    """What the recipe is for, in a sentence."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Everything random follows from it: splits of tones, crops, initial weights, what is generated."""
+
+
+def check_recipe(
+    tree: Table, catalog: Catalog, source: Path, *, check_files: bool
+) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe in `tree`, or every problem it has."""
+    check = _Check(tree, catalog, check_files)
+    recipe = check.recipe(source)
+    problems = check.checker.problems
+    return (None, problems) if problems else (recipe, [])
+
+
+class _Check:
+    def __init__(self, tree: Table, catalog: Catalog, check_files: bool) -> None:
+        self.checker = Checker(catalog, check_files)
+        self.catalog = catalog
+        self.start = tree.mark
+        self.written: dict[str, Entry] = {key: entry for key, entry in tree.entries.items() if not is_null(entry.value)}
+        self.tree = Table(self.written, tree.mark)
+
+    def recipe(self, source: Path) -> Recipe | None:
+        """Everything, block by block; None where something essential is wrong."""
+        head = self.checker.settings(Head, self.tree, self.start, "", BLOCK_KEYS)
+        data = self._required("dataset", "data", "a recipe needs a data set")
+        vocoder = self._part("vocoder")
+        model = self._part("model")
+        features = self._features(vocoder, model)
+        spec = (
+            None if features is None else self.checker.spec(features, self.tree.get("features"), self._key("features"))
+        )
+        compare = self._blocks("vocoder", "generate", "compare", (), may_be_from=True)
+        training = self._training({"vocoder": vocoder, "model": model})
+        metrics = self._blocks("metric", "report", "metrics", DEFAULT_METRICS)
+        trackers = self._listed("tracker", self.tree.get("trackers"), "trackers", DEFAULT_TRACKERS, False)
+        prepare = self._core(PrepareBlock, "prepare")
+        generate = self._core(GenerateBlock, "generate", "compare")
+        report = self.checker.settings(
+            ReportBlock, self.tree.get("report"), self._key("report"), "report", ("metrics",)
+        )
+        self._something_sounds()
+        if spec is not None:
+            self._fit(spec, vocoder, model, compare)
+            self._trainable(spec, training, {"vocoder": vocoder, "model": model})
+        self._all_have_weights({"vocoder": vocoder, "model": model}, training, compare)
+        if head is None or data is None or features is None or spec is None:
+            return None
+        if prepare is None or generate is None or report is None:
+            return None
+        recipe = Recipe(
+            name=head.name,
+            description=head.description,
+            seed=head.seed,
+            data=data,
+            features=features,
+            spec=spec,
+            model=model,
+            vocoder=vocoder,
+            train=tuple(training),
+            prepare=prepare,
+            generate=generate,
+            compare=tuple(block for _, block in compare),
+            report=report,
+            metrics=tuple(block for _, block in metrics),
+            trackers=tuple(block for _, block in trackers),
+            source=source,
+            resolved="",
+        )
+        return recipe if self.checker.problems else with_resolved(recipe, self.catalog)
+
+    def _key(self, name: str) -> Mark:
+        entry = self.written.get(name)
+        return entry.key if entry else self.start
+
+    def _core(self, model: type[ModelT], key: str, *inner: str) -> ModelT | None:
+        return self.checker.settings(model, self.tree.get(key), self._key(key), key, inner)
+
+    def _required(self, kind: Kind, key: str, why: str) -> Block | None:
+        node = self.tree.get(key)
+        if node is None:
+            self.checker.report(self.start, key, f"a required key is missing: {why}", self.checker.names(kind))
+            return None
+        return self.checker.component(kind, node, self._key(key), key)
+
+    def _part(self, part: Part) -> Block | None:
+        node = self.tree.get(part)
+        return None if node is None else self.checker.component(part, node, self._key(part), part, may_be_from=True)
+
+    def _features(self, vocoder: Block | None, model: Block | None) -> Block | None:
+        node = self.tree.get("features")
+        if node is not None:
+            return self.checker.component("features", node, self._key("features"), "features", may_be_from=True)
+        written = [part for part in ("vocoder", "model") if self.tree.get(part) is not None]
+        runs = [block.from_run for block in (model, vocoder) if block is not None and block.from_run is not None]
+        if runs and len(runs) == len(written):
+            return self.checker.features_of_run(runs[0], self._key(written[-1]))
+        if len(runs) < len([block for block in (model, vocoder) if block is not None]) or not written:
+            why = "a required key is missing: it may be left out only where every part comes `from:` a run"
+            self.checker.report(self.start, "features", why, self.checker.names("features"))
+        return None
+
+    def _blocks(
+        self, kind: Kind, key: str, inner: str, default: Sequence[str], may_be_from: bool = False
+    ) -> list[tuple[Mark, Block]]:
+        """The list of components that the block `key` has under `inner`."""
+        outer = self.tree.get(key)
+        node = outer.entries[inner].value if isinstance(outer, Table) and inner in outer.entries else None
+        return self._listed(kind, node, f"{key}.{inner}", default, may_be_from)
+
+    def _listed(
+        self, kind: Kind, node: Node | None, path: str, default: Sequence[str], may_be_from: bool
+    ) -> list[tuple[Mark, Block]]:
+        if node is None or is_null(node):
+            node = Items(tuple(Scalar(name, self.start) for name in default), self.start)
+        found: list[tuple[Mark, Block]] = []
+        for index, item in enumerate(self.checker.items(node, path)):
+            block = self.checker.component(kind, item, item.mark, f"{path}.{index}", may_be_from=may_be_from)
+            if block is None:
+                continue
+            if any(block == other for _, other in found):
+                self.checker.report(item.mark, f"{path}.{index}", "stands in the list twice", "remove one of the two")
+            found.append((item.mark, block))
+        return found
+
+    def _training(self, parts: dict[Part, Block | None]) -> list[Training]:
+        node = self.tree.get("train")
+        if node is None:
+            return []
+        entries = (
+            [(item, item.mark, f"train.{index}") for index, item in enumerate(node.items)]
+            if isinstance(node, Items)
+            else [(node, self._key("train"), "train")]
+        )
+        trainings: list[Training] = []
+        for item, where, path in entries:
+            training = self._one_training(item, where, path, parts)
+            if training is None:
+                continue
+            part = training.settings.part
+            if any(other.settings.part == part for other in trainings):
+                self.checker.report(
+                    where, path, f"the {part} is trained twice", "write one block for it, with all its steps"
+                )
+            trainings.append(training)
+        return trainings
+
+    def _one_training(self, item: Node, where: Mark, path: str, parts: dict[Part, Block | None]) -> Training | None:
+        settings = self.checker.settings(TrainBlock, item, where, path, ("objective",))
+        named = item.get("objective") if isinstance(item, Table) else None
+        part = item.get("part") if isinstance(item, Table) else None
+        block = None
+        if isinstance(part, Scalar) and part.value in ("vocoder", "model"):
+            name: Part = "vocoder" if part.value == "vocoder" else "model"
+            block = parts[name]
+            if self.tree.get(name) is None:
+                self.checker.report(
+                    part.mark, f"{path}.part", f"there is no {name} in this recipe", f"add a `{name}:` block"
+                )
+            elif block is not None and block.offered.offer.objective is None:
+                message = f"the {name} {block.offered.offer.name!r} learns nothing"
+                self.checker.report(part.mark, f"{path}.part", message, "remove its `train:` block")
+                return None
+        objective = self._objective(named, block, item, where, f"{path}.objective")
+        return None if settings is None or objective is None else Training(settings=settings, objective=objective)
+
+    def _objective(self, named: Node | None, part: Block | None, item: Node, where: Mark, path: str) -> Block | None:
+        default = None if part is None else f"{part.offered.plugin}/{part.offered.offer.objective}"
+        names_one = isinstance(named, Scalar) or (isinstance(named, Table) and "use" in named.entries)
+        if default is None and not names_one:
+            return None  # which one it would be depends on the part, whose own problem is already noted
+        if named is None:
+            named = Scalar(default, where)
+        elif isinstance(item, Table):
+            where = item.entries["objective"].key
+        return self.checker.component("objective", named, where, path, default=default)
+
+    def _something_sounds(self) -> None:
+        generate = self.tree.get("generate")
+        compares = isinstance(generate, Table) and "compare" in generate.entries
+        if self.tree.get("vocoder") is None and not compares:
+            plain = [it.offer.name for it in self.catalog.offers("vocoder") if it.offer.objective is None]
+            hint = f"`vocoder: {plain[0]}` needs no training" if plain else ""
+            self.checker.report(
+                self.start, "vocoder", "a required key is missing: nothing turns features into sound", hint
+            )
+
+    def _fit(
+        self, spec: FeatureSpec, vocoder: Block | None, model: Block | None, compare: Sequence[tuple[Mark, Block]]
+    ) -> None:
+        features, source = spec, "features"
+        if model is not None:
+            self.checker.fits(model, spec, self.tree.get("model"), self._key("model"), "model", given="features")
+            if model.spec is not None:
+                features, source = model.spec, "model (from the run)"
+        if vocoder is not None:
+            self.checker.fits(
+                vocoder, features, self.tree.get("vocoder"), self._key("vocoder"), "vocoder", given=source
+            )
+        for index, (mark, block) in enumerate(compare):
+            self.checker.fits(block, features, None, mark, f"generate.compare.{index}", given=source)
+
+    def _trainable(self, spec: FeatureSpec, trainings: Sequence[Training], parts: dict[Part, Block | None]) -> None:
+        """What only training asks: the very spec of the run it goes on from, and crops of at least a frame."""
+        for training in trainings:
+            part = training.settings.part
+            block = parts[part]
+            if block is not None and block.spec is not None and block.spec != spec:
+                fields = ", ".join(
+                    f"{name} is {mine!r} in features and {theirs!r} in the run"
+                    for name, (mine, theirs) in spec.differences(block.spec).items()
+                )
+                hint = "to train it further, use the run's own features: leave `features:` out"
+                self.checker.report(
+                    self._key(part), part, f"it is trained here, on features it was not made for: {fields}", hint
+                )
+            if round(training.settings.crop_seconds * spec.frames_per_second) < 1:
+                message = f"a crop of {training.settings.crop_seconds:g} s is shorter than one frame"
+                hint = f"a frame is {1 / spec.frames_per_second:.4g} s"
+                self.checker.report(self._crop_mark(), "train.crop_seconds", message, hint)
+
+    def _crop_mark(self) -> Mark:
+        node = self.tree.get("train")
+        for item in node.items if isinstance(node, Items) else (node,):
+            crop = item.get("crop_seconds") if isinstance(item, Table) else None
+            if crop is not None:
+                return crop.mark
+        return self._key("train")
+
+    def _all_have_weights(
+        self, parts: dict[Part, Block | None], trainings: Sequence[Training], compare: Sequence[tuple[Mark, Block]]
+    ) -> None:
+        """A part that learns is trained here or comes from a run; anything else would make noise."""
+        train = self.tree.get("train")
+        trained = {training.settings.part for training in trainings}
+        for part, block in parts.items():
+            untrained = block is not None and block.from_run is None and block.offered.offer.objective is not None
+            if block is not None and untrained and part not in trained and (train is None or trainings):
+                message = f"{block.offered.offer.name!r} has to be trained, and no `train:` block does"
+                hint = f"add `train: {{part: {part}, steps: ...}}`, or take it `from:` a run"
+                self.checker.report(self._key(part), part, message, hint)
+        for index, (mark, block) in enumerate(compare):
+            if block.from_run is None and block.offered.offer.objective is not None:
+                message = f"{block.offered.offer.name!r} has to be trained before it can be compared"
+                self.checker.report(mark, f"generate.compare.{index}", message, "write `{from: RUN}`")
