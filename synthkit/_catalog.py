@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,25 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synthkit import interfaces
 from synthkit._plugins import WATCHING, Broken, Loaded, declared_but_not_installed, discover, reason_of
 from synthkit.errors import ConfigError, PluginError, UnknownName, nearest
 from synthkit.interfaces import Command, Kind, Offer
+from synthkit.offers import COMPONENT_BASES, config_base, import_class, noun
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from synthkit.config import Config
-
-_BASES: Mapping[Kind, type] = {
-    "dataset": interfaces.Dataset,
-    "features": interfaces.FeatureExtractor,
-    "vocoder": interfaces.Vocoder,
-    "model": interfaces.GenerativeModel,
-    "objective": interfaces.Objective,
-    "metric": interfaces.Metric,
-    "tracker": interfaces.Tracker,
-}
 
 _log = logging.getLogger("synthkit")
 
@@ -140,7 +128,7 @@ class Catalog:
         if found:
             raise UnknownName(str(Clash(kind=kind, name=name, plugins=tuple(it.plugin for it in found))))
         names = [it.full_name for it in known] if "/" in name else [it.offer.name for it in known]
-        raise UnknownName(f"there is no {_noun(kind)} {name!r}; {nearest(name, names)}{self._may_come_from(name)}")
+        raise UnknownName(f"there is no {noun(kind)} {name!r}; {nearest(name, names)}{self._may_come_from(name)}")
 
     def _may_come_from(self, name: str) -> str:
         plugin = name.partition("/")[0] if "/" in name else None
@@ -156,38 +144,22 @@ class Catalog:
 
     def config_class(self, offered: Offered) -> type[Config]:
         """The class of the component's settings. Raises `PluginError` where it cannot be imported or is none."""
-        from synthkit.config import Config, FeaturesConfig, PartConfig
-
-        kind = offered.offer.kind
-        base = {"features": FeaturesConfig, "vocoder": PartConfig, "model": PartConfig}.get(kind, Config)
-        return self._class(offered, "settings", offered.offer.config, base)
+        return self._class(offered, "settings", offered.offer.config, config_base(offered.offer.kind))
 
     def component_class(self, offered: Offered) -> type:
         """The class of the component itself. Raises `PluginError` where it cannot be imported or is none."""
-        return self._class(offered, "code", offered.offer.build, _BASES[offered.offer.kind])
+        return self._class(offered, "code", offered.offer.build, COMPONENT_BASES[offered.offer.kind])
 
     def _class(self, offered: Offered, role: str, target: str, base: type) -> type:
-        what = f"the {role} of {_noun(offered.offer.kind)} {offered.offer.name!r} (plugin {offered.plugin!r})"
-        module_name, _, attribute = target.partition(":")
+        what = f"the {role} of {noun(offered.offer.kind)} {offered.offer.name!r} (plugin {offered.plugin!r})"
         try:
-            module = importlib.import_module(module_name)
+            return import_class(target, base)
+        except PluginError as error:
+            raise PluginError(f"{what} cannot be used: {error}") from error
         except (Exception, SystemExit) as error:
             hint = _install_hint(offered) if isinstance(error, ImportError) else ""
-            raise PluginError(f"{what} cannot be imported from {module_name!r}: {reason_of(error)}{hint}") from error
-        found: Any = module
-        for part in attribute.split("."):
-            if not hasattr(found, part):
-                classes = [name for name, value in vars(found).items() if inspect.isclass(value)]
-                raise PluginError(f"{what} is not there: {module_name!r} has no {part!r}; {nearest(part, classes)}")
-            found = getattr(found, part)
-        if not (inspect.isclass(found) and issubclass(found, base)):
-            raise PluginError(
-                f"{what} is no such thing: {target!r} is not a subclass of {base.__module__}.{base.__name__}"
-            )
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-            raise PluginError(f"{what} is incomplete: {target!r} does not define {missing}")
-        return found
+            module = target.partition(":")[0]
+            raise PluginError(f"{what} cannot be imported from {module!r}: {reason_of(error)}{hint}") from error
 
     def configure(self, kind: Kind, name: str, settings: Mapping[str, Any]) -> tuple[Offered, Config]:
         """The component of that name and its checked settings, for callers in Python.
@@ -204,7 +176,7 @@ class Catalog:
         try:
             return offered, cls.model_validate(dict(settings))
         except ValidationError as error:
-            raise ConfigError(_sentences(f"{_noun(kind)} {name!r}", cls, error)) from error
+            raise ConfigError(_sentences(f"{noun(kind)} {name!r}", cls, error)) from error
 
     def build(self, block_or_offered: _Block | Offered, config: Config, *args: Any) -> Any:
         """The component itself: `Class(config, *args)`; what `args` are for each kind is in `synthkit.interfaces`."""
@@ -225,10 +197,6 @@ class Catalog:
                 text = "the plugin %r failed in %s and is told nothing more: %s"
                 _log.warning(text, it.plugin, hook, reason_of(error))
                 _log.debug("its traceback", exc_info=error)
-
-
-def _noun(kind: str) -> str:
-    return {"features": "feature extractor"}.get(kind, kind)
 
 
 def _install_hint(offered: Offered) -> str:

@@ -23,7 +23,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +34,8 @@ import pluggy
 from synthkit import hookspecs
 from synthkit.errors import PluginError, nearest
 from synthkit.hookspecs import PROJECT
-from synthkit.interfaces import KINDS, Command, Offer
+from synthkit.interfaces import Command, Offer
+from synthkit.offers import check_commands, check_offers
 
 DECLARING = ("synthkit_components", "synthkit_commands")
 """Hooks that return what a plugin has."""
@@ -43,9 +44,6 @@ WATCHING = tuple(name for name in vars(hookspecs) if name.startswith("synthkit_"
 
 RESTRICT = "SYNTHKIT_PLUGINS"
 """Environment variable that names the entry points to load, separated by commas."""
-
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 _log = logging.getLogger("synthkit")
 
@@ -257,10 +255,10 @@ def _try(source: _Source) -> Loaded:
         _check_hooks(manager, implementation)
     with _at("components"):
         offers = _declared(manager, "synthkit_components", Offer)
-        _check_offers(offers)
+        check_offers(offers)
     with _at("commands"):
         commands = _declared(manager, "synthkit_commands", Command)
-        _check_commands(commands)
+        check_commands(commands)
     return Loaded(
         plugin=source.plugin,
         distribution=source.distribution,
@@ -276,7 +274,7 @@ def _try(source: _Source) -> Loaded:
 def _at(moment: str) -> Iterator[None]:
     try:
         yield
-    except _Wrong as wrong:
+    except PluginError as wrong:
         raise _Failure(moment, str(wrong)) from wrong
     except SystemExit as error:
         raise _Failure(moment, f"it ends the program: {reason_of(error)}") from error
@@ -284,22 +282,20 @@ def _at(moment: str) -> Iterator[None]:
         raise _Failure(moment, reason_of(error)) from error
 
 
-class _Wrong(Exception):
-    """What a plugin declares is not what it should be."""
-
-
 def _check_hooks(manager: pluggy.PluginManager, implementation: object) -> None:
     known = (*DECLARING, *WATCHING)
     callers = manager.get_hookcallers(implementation) or []
     for caller in callers:
         if not caller.has_spec() and not all(impl.optionalhook for impl in caller.get_hookimpls()):
-            raise _Wrong(f"there is no hook {caller.name!r}; {nearest(caller.name, known)}")
+            raise PluginError(f"there is no hook {caller.name!r}; {nearest(caller.name, known)}")
     implemented = {caller.name for caller in callers}
     for name in known:
         if name not in implemented and callable(getattr(implementation, name, None)):
-            raise _Wrong(f"the function {name!r} is not marked with @synthkit.hookimpl, so it would never be called")
+            raise PluginError(
+                f"the function {name!r} is not marked with @synthkit.hookimpl, so it would never be called"
+            )
     if not implemented:
-        raise _Wrong(f"it implements no hook; mark functions with @synthkit.hookimpl: {', '.join(known)}")
+        raise PluginError(f"it implements no hook; mark functions with @synthkit.hookimpl: {', '.join(known)}")
 
 
 Declared = TypeVar("Declared", Offer, Command)
@@ -311,56 +307,9 @@ def _declared(manager: pluggy.PluginManager, hook: str, kind: type[Declared]) ->
         return ()
     results: list[Iterable[Any]] = caller()
     if not results:  # pluggy leaves None out
-        raise _Wrong(f"{hook} returned None; it must return a list of {kind.__name__}")
+        raise PluginError(f"{hook} returned None; it must return a list of {kind.__name__}")
     things = tuple(thing for result in results for thing in result)
     for thing in things:
         if not isinstance(thing, kind):
-            raise _Wrong(f"{hook} must return a list of {kind.__name__}, but it has {thing!r:.80}")
+            raise PluginError(f"{hook} must return a list of {kind.__name__}, but it has {thing!r:.80}")
     return things
-
-
-def _check_offers(offers: Iterable[Offer]) -> None:
-    seen = set()
-    for offer in offers:
-        what = f"the {offer.kind} {offer.name!r}"
-        if offer.kind not in KINDS:
-            raise _Wrong(f"{offer.name!r} is of the unknown kind {offer.kind!r}; {nearest(str(offer.kind), KINDS)}")
-        _check_name(what, offer.name)
-        _check_targets(what, {"build": offer.build, "config": offer.config})
-        _check_summary(what, offer.summary)
-        if offer.objective is not None and offer.kind not in ("vocoder", "model"):
-            raise _Wrong(f"{what} names an objective, but only a vocoder or a model learns")
-        for text in (offer.objective, offer.extra):
-            if text is not None and not isinstance(text, str):
-                raise _Wrong(f"the objective and the extra of {what} must be names or None, not {text!r:.80}")
-        if (offer.kind, offer.name) in seen:
-            raise _Wrong(f"it offers {what} twice")
-        seen.add((offer.kind, offer.name))
-
-
-def _check_commands(commands: Iterable[Command]) -> None:
-    seen = set()
-    for command in commands:
-        what = f"the command {command.name!r}"
-        _check_name(what, command.name)
-        _check_targets(what, {"load": command.load})
-        _check_summary(what, command.summary)
-        if command.name in seen:
-            raise _Wrong(f"it declares {what} twice")
-        seen.add(command.name)
-
-
-def _check_name(what: str, name: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise _Wrong(f"the name of {what} must be lower-case letters and digits, words joined by hyphens")
-
-
-def _check_targets(what: str, targets: Mapping[str, str]) -> None:
-    for field_name, target in targets.items():
-        if not isinstance(target, str) or not _TARGET.fullmatch(target):
-            raise _Wrong(f"{field_name} of {what} must be a string like 'package.module:Class', not {target!r:.80}")
-
-
-def _check_summary(what: str, summary: str) -> None:
-    if not isinstance(summary, str) or not summary.strip() or "\n" in summary:
-        raise _Wrong(f"the summary of {what} must be one line of text")
