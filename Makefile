@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: quickstart test lint types contracts check clean
+.PHONY: quickstart test lint types contracts check benchmark clean
 
 quickstart: .venv/ready
 	$(BIN)/synthkit run quickstart
@@ -22,6 +22,11 @@ types: .venv/ready
 
 contracts: .venv/ready
 	$(BIN)/lint-imports --no-cache
+
+# Speed beside the peers: `make benchmark`, or `make benchmark ONLY=startup` for benchmarks/bench_startup.py.
+ONLY ?= *
+benchmark: .venv/ready
+	$(BIN)/python -m pytest benchmarks/bench_$(ONLY).py -o addopts=--import-mode=importlib -o python_files='bench_*.py' -s
 
 # Made anew when the dependencies or the entry points change; a second call re-uses it.
 .venv/ready: pyproject.toml
