@@ -10,16 +10,15 @@ from __future__ import annotations
 import io
 import math
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 
 from synthkit.errors import AudioError, ClipReport, UnreadableClip
+from synthkit.storage import replacing
 
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
     {".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"}
@@ -159,7 +158,7 @@ class Audio:
     def write(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> int:
         """Write a file, 16-bit WAV, FLAC or AIFF, or Ogg Vorbis, by the ending of its name. Missing folders are made.
 
-        It is written under another name first and then moved, so that no half file is ever seen.
+        No half file is ever seen: it gets its name when it is complete.
 
         Args:
             path: Where; an existing file is replaced.
@@ -175,29 +174,31 @@ class Audio:
         path = Path(path)
         if path.suffix.lower() not in _FORMATS:
             raise AudioError(f"cannot write {path}: its name must end in one of {', '.join(_FORMATS)}")
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            clipped = self._encode(temporary, path.suffix.lower(), metadata or {})
-            temporary.replace(path)
-        except (OSError, soundfile.LibsndfileError) as error:
+            encoded = self._encode(path.suffix.lower(), metadata or {})
+        except soundfile.LibsndfileError as error:
             raise AudioError(f"cannot write {path}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return clipped
+        try:
+            with replacing(path) as stream:
+                stream.write(encoded)
+        except OSError as error:
+            raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+        return int(np.count_nonzero(np.abs(self.samples) > 1.0)) if self.peak > 1.0 else 0
 
-    def _encode(self, target: Any, suffix: str, metadata: Mapping[str, str]) -> int:
+    def _encode(self, suffix: str, metadata: Mapping[str, str]) -> memoryview:
+        """The whole file in memory: libsndfile drops the error of a full disk when it writes to a Python stream."""
         container, subtype = _FORMATS[suffix]
         if not math.isfinite(self.peak):
             raise AudioError("the sound has samples that are not finite numbers")
         encoded = to_int16(self.samples) if subtype == "PCM_16" else self.samples.clip(-1.0, 1.0)
         block = _OGG_BLOCK if container == "OGG" else max(1, self.frames)
+        target = io.BytesIO()
         with soundfile.SoundFile(target, "w", self.sample_rate, self.channels, subtype, format=container) as file:
             for field, text in _tags(container, metadata).items():
                 setattr(file, field, text)
             for start in range(0, self.frames, block):
                 file.write(np.ascontiguousarray(encoded[:, start : start + block].T))
-        return int(np.count_nonzero(np.abs(self.samples) > 1.0)) if self.peak > 1.0 else 0
+        return target.getbuffer()
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -218,9 +219,7 @@ def encode_wav(audio: Audio, *, metadata: Mapping[str, str] | None = None) -> by
     >>> encode_wav(Audio(np.zeros(10), 8000))[:4]
     b'RIFF'
     """
-    buffer = io.BytesIO()
-    audio._encode(buffer, ".wav", metadata or {})
-    return buffer.getvalue()
+    return bytes(audio._encode(".wav", metadata or {}))
 
 
 def read(path: str | Path) -> Audio:
