@@ -38,17 +38,25 @@ from synthkit.training.engine import Engine, seeded
 class RawBatch(Protocol):
     """Crops as a loader gives them."""
 
-    audio: np.ndarray
-    """`[B, T]` float32."""
-    labels: np.ndarray | None
-    """`[B]` int64."""
-    clips: tuple[str, ...]
+    @property
+    def audio(self) -> np.ndarray:
+        """`[B, T]` float32."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """`[B]` int64."""
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """Ids of the clips."""
 
 
 class Source(Protocol):
-    """A loader: batches from some step on, and the seconds that were spent waiting for them."""
+    """A loader: batches from some step on."""
 
-    waited: float
+    @property
+    def waited(self) -> float:
+        """Seconds that were spent waiting for batches so far."""
 
     def __iter__(self) -> Iterator[RawBatch]: ...
 
