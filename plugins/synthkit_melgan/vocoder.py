@@ -1,0 +1,122 @@
+"""The MelGAN vocoder: features of any log-mel spec of the right hop to sound, of any length, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from synthkit.errors import ConfigError
+from synthkit.interfaces import Progress, Vocoder
+from synthkit.specs import FeatureSpec, conversion
+from synthkit_melgan.config import MelGANConfig
+from synthkit_melgan.network import Generator
+
+CHUNK_FRAMES = 512
+"""Frames, of all items together, that go through the network at once."""
+SILENT_WITHIN = 0.01
+"""How far above the floor, in log10 units, a band still counts as silent: 0.2 dB, for rounding on the way here."""
+
+
+class MelGAN(Vocoder):
+    """MelGAN's generator behind features in physical units.
+
+    >>> spec = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=20)
+    >>> vocoder = MelGAN(MelGANConfig(channels=4, ratios=(8, 4, 2)), spec)
+    >>> vocoder.vocode(torch.zeros(2, 20, 10)).shape
+    torch.Size([2, 640])
+    """
+
+    def __init__(self, config: MelGANConfig, spec: FeatureSpec) -> None:
+        """Raises `ConfigError` where `config` does not fit `spec`."""
+        config.check_spec(spec)
+        self.config = config
+        self.spec = spec
+        self.generator = Generator(spec.n_mels, config.channels, config.ratios, config.residual_layers)
+        self._to_log10 = conversion(spec, dataclasses.replace(spec, log="log10", gain=1.0, offset=0.0))
+        # Where frame 0's samples begin in the sound: a frame stands for the hop around the middle of its window.
+        leads = {"same": 0, "center": -(spec.hop_length // 2), "valid": (spec.n_fft - spec.hop_length) // 2}
+        self._lead = leads[spec.framing]
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The generator."""
+        return {"generator": self.generator}
+
+    def hear(self, features: Tensor) -> Tensor:
+        """Features of `spec` as the network hears them: log10 magnitudes, as in the official one, whatever the log and power."""
+        heard: Tensor = self._to_log10(features)
+        return heard / self.spec.power
+
+    def place(self, made: Tensor, audio: Tensor) -> Tensor:
+        """The network's output `[B, 1, N * hop]` at its place in a sound as long as `audio` `[B, T]`: `[B, 1, T]`.
+
+        Where no frame stands for the samples (after the last whole hop; at both ends where the framing is `valid`) they are
+        those of `audio`.
+        """
+        made = made[..., max(0, -self._lead) :]
+        start = max(0, self._lead)
+        stop = min(start + made.shape[-1], audio.shape[-1])
+        return torch.cat([audio[:, None, :start], made[..., : stop - start], audio[:, None, stop:]], dim=-1)
+
+    def vocode(
+        self, features: Tensor, *, random: torch.Generator | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        """Features `[B, M, N]` to samples `[B, spec.samples(N)]` in -1..1, float32. Nothing is drawn from `random`.
+
+        Raises:
+            ConfigError: where the shape is not `[B, spec.n_mels, N]`.
+        """
+        if features.ndim != 3 or features.shape[1] != self.spec.n_mels:
+            raise ConfigError(f"MelGAN needs features [B, {self.spec.n_mels}, N], not {list(features.shape)}")
+        hop, samples = self.spec.hop_length, self.spec.samples(features.shape[2])
+        out = torch.zeros(features.shape[0], samples, device=features.device)
+        # Blocks of hop samples from the one that holds sample 0 to the one that holds the last.
+        first, last = -math.ceil(self._lead / hop), math.ceil((samples - self._lead) / hop)
+        step = max(1, CHUNK_FRAMES // max(1, len(features)))
+        with torch.inference_mode(), parametrize.cached():
+            for start in range(first, last if samples else first, step):
+                stop = min(start + step, last)
+                block = self._blocks(features, start, stop)
+                at = start * hop + self._lead
+                skip, end = max(0, -at), min(at + block.shape[-1], samples)
+                out[:, at + skip : end] = block[:, skip : end - at]
+                if progress:
+                    progress(stop - first, last - first)
+        return out
+
+    def _blocks(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Samples `[B, (stop - start) * hop]` of the frames `start..stop`, with the context they depend on."""
+        context = self.generator.context
+        heard = self.hear(_frames(features, start - context, stop + context))
+        inner = slice(context * self.spec.hop_length, (context + stop - start) * self.spec.hop_length)
+        made: Tensor = self.generator(heard)[:, 0, inner]
+        if self.config.gate_silence:
+            made = made * self._gate(heard[..., context - 1 : context + stop - start + 1])
+        return made
+
+    def _gate(self, heard: Tensor) -> Tensor:
+        """`[B, M, n + 2]` to the gain `[B, n * hop]` of the inner frames: 1 where something sounds, 0 where all is silent.
+
+        A frame at the floor says that its whole window is silent, which reaches beyond the frame's own samples on both sides.
+        So a fade over half a frame, next to one that sounds, touches nothing that should be heard.
+        """
+        floor = math.log10(self.spec.floor) / self.spec.power
+        sounds = (heard > floor + SILENT_WITHIN).any(1).to(heard.dtype)[..., None]
+        hop = self.spec.hop_length
+        phase = (torch.arange(hop, device=heard.device) + 0.5) / hop * 2
+        fade = torch.cos(torch.pi / 2 * phase.clamp(max=1)).square()
+        before, here, after = sounds[:, :-2], sounds[:, 1:-1], sounds[:, 2:]
+        return (here + (1 - here) * (before * fade + after * fade.flip(0))).flatten(1)
+
+
+def _frames(features: Tensor, start: int, stop: int) -> Tensor:
+    """Frames `start..stop` of `[B, M, N]`; beyond the ends the first or last frame goes on."""
+    count = features.shape[-1]
+    inner = features[..., max(0, start) : min(stop, count)]
+    return functional.pad(inner, (max(0, -start), max(0, stop - count)), mode="replicate")
