@@ -98,7 +98,7 @@ class MetricConfig(Config):
     """A metric without settings of its own."""
 
 
-class McdConfig(Config):
+class McdConfig(MetricConfig):
     """How the mel cepstrum is taken."""
 
     coefficients: int = Field(default=13, ge=1)
