@@ -1,0 +1,91 @@
+"""`synthkit check`: all mistakes of a recipe at once; nothing runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from synthkit._cli.context import Context
+from synthkit.errors import RecipeError, SynthkitError
+
+if TYPE_CHECKING:
+    from synthkit._recipe.model import Block, Recipe
+
+
+@click.command("check")
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Check with this setting changed; may be repeated."
+)
+@click.option("--tiny", is_flag=True, help="Check it with its `tiny:` block applied.")
+@click.option("--no-files", is_flag=True, help="Do not ask that folders of data exist (to check for another machine).")
+@click.pass_obj
+def command(context: Context, recipes: tuple[str, ...], overrides: tuple[str, ...], tiny: bool, no_files: bool) -> None:
+    """Check each RECIPE (a file, or the name of a shipped recipe) and list every mistake; nothing runs.
+
+    Exits 2 where a recipe has a mistake.
+    """
+    from synthkit._recipe.load import load_recipe
+
+    failed = False
+    for name in recipes:
+        try:
+            recipe = load_recipe(name, context.catalog, overrides=overrides, tiny=tiny, check_files=not no_files)
+        except RecipeError as error:
+            failed = True
+            count = len(error.problems)
+            click.echo(str(error), err=True)
+            click.echo(f"{name}: {count} {'mistake' if count == 1 else 'mistakes'}", err=True)
+        except SynthkitError as error:
+            failed = True
+            click.echo(str(error), err=True)
+        else:
+            prefix = f"{name}: " if len(recipes) > 1 else ""
+            click.echo(f"{prefix}recipe ok")
+            for row in summary(recipe):
+                click.echo(f"  {row}")
+    if failed:
+        click.get_current_context().exit(2)
+
+
+def summary(recipe: Recipe) -> list[str]:
+    """What a recipe will do, in a few lines."""
+    spec = recipe.spec
+    mels = f"{spec.n_mels} bands of {spec.f_min:g}-{spec.band_top:g} Hz, log {spec.log}"
+    rows = [
+        f"data      {_named(recipe.data)}",
+        f"features  {_named(recipe.features)}: {spec.sample_rate} Hz, n_fft {spec.n_fft}, hop {spec.hop_length}, {mels}",
+    ]
+    rows += [f"model     {_named(recipe.model)}"] if recipe.model else []
+    rows += [f"vocoder   {_named(recipe.vocoder)}"] if recipe.vocoder else []
+    for training in recipe.train:
+        one = training.settings
+        frames = max(1, round(one.crop_seconds * spec.frames_per_second))
+        heard = one.steps * one.batch * frames / spec.frames_per_second
+        rows.append(
+            f"train     {one.part} by {_named(training.objective)}: {one.steps} steps of {one.batch} crops of {frames} "
+            f"frames, {duration(heard)} of sound in all"
+        )
+    beside = f" beside {', '.join(map(_named, recipe.compare))}" if recipe.compare else ""
+    wanted = recipe.generate
+    what = "new clips" if recipe.model else f"clips of the {wanted.source} split"
+    rows.append(f"generate  {wanted.count} {what}, at most {wanted.seconds:g} s each{beside}")
+    rows.append(f"report    {', '.join(map(_named, recipe.metrics)) or 'no metrics'}")
+    return rows
+
+
+def _named(block: Block) -> str:
+    return block.offered.offer.name + (f" from {str(block.from_run)!r}" if block.from_run else "")
+
+
+def duration(seconds: float) -> str:
+    """A length of sound in the unit that suits it.
+
+    >>> duration(59), duration(7200), duration(5400.0), duration(200 * 3600)
+    ('59 s', '2 h', '1.5 h', '200 h')
+    """
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
