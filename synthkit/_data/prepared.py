@@ -50,6 +50,7 @@ class Prepared:
         entries: tuple[Entry, ...],
         unreadable: tuple[ClipReport, ...],
         cache: Path,
+        remarks: tuple[ClipReport, ...] = (),
     ) -> None:
         self.sample_rate = sample_rate
         """Hz."""
@@ -59,6 +60,8 @@ class Prepared:
         """`name`, `licence` and `citation` of the data set."""
         self.unreadable = unreadable
         """What was left out, each with the reason."""
+        self.remarks = remarks
+        """Clips that are used although something is odd about them: `silent`, `truncated`."""
         self.cache = cache
         """The cache folder that the entries' files are in."""
         self._entries = entries
@@ -81,6 +84,7 @@ class Prepared:
                 dataset=content["dataset"],
                 entries=tuple(Entry(**entry) for entry in content["clips"]),
                 unreadable=tuple(ClipReport(**report) for report in content["unreadable"]),
+                remarks=tuple(ClipReport(**report) for report in content["remarks"]),
                 cache=recorded if recorded.is_dir() else cache_root(),
             )
         except FileNotFoundError as error:
@@ -98,6 +102,7 @@ class Prepared:
             "cache": str(self.cache),
             "clips": [asdict(entry) for entry in self._entries],
             "unreadable": [asdict(report) for report in self.unreadable],
+            "remarks": [asdict(report) for report in self.remarks],
         }
         write_json(path, content)
 

@@ -15,10 +15,13 @@ from synthkit.errors import ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import Clip, Dataset, Progress, Split
 from synthkit.storage import file_hashes, text_hash
 
-COMPANION_SUFFIXES = frozenset(
-    ".txt .md .pdf .csv .tsv .json .jsonl .xml .yaml .yml .html .htm .log .nfo .jpg .jpeg .png .gif .webp .cue .m3u .m3u8"
-    " .pls .sfv .md5 .sha1 .ini .db .mid .midi .lab .textgrid .lrc .srt .py .sh .npy .npz .mf .asd .reapeaks".split()
-)
+# fmt: off
+COMPANION_SUFFIXES = frozenset({
+    ".txt", ".md", ".pdf", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".nfo",
+    ".jpg", ".jpeg", ".png", ".gif", ".webp", ".cue", ".m3u", ".m3u8", ".pls", ".sfv", ".md5", ".sha1", ".ini", ".db",
+    ".mid", ".midi", ".lab", ".textgrid", ".lrc", ".srt", ".py", ".sh", ".npy", ".npz", ".mf", ".asd", ".reapeaks",
+})
+# fmt: on
 """Endings of files that usually lie beside sound and are nobody's loss; any other file that is no clip is reported."""
 
 

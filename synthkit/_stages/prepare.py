@@ -1,0 +1,76 @@
+"""The prepare stage: the data set decoded into the cache, and the run's list of what there is and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from synthkit._catalog import Catalog
+from synthkit._data import prepare as data
+from synthkit._data.pool import Source
+from synthkit._recipe.model import Recipe
+from synthkit._run.folder import RunFolder
+from synthkit._run.reporter import Reporter, Task
+from synthkit.interfaces import SPLITS, Dataset, Progress
+
+
+def prepare(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
+    """Decode what is new and write `data.json` and `quarantine.json`.
+
+    Raises `DatasetError` where too many clips cannot be used; then only `quarantine.json` is written.
+    """
+    source = Source(catalog=catalog, offered=recipe.data.offered, config=recipe.data.config)
+    dataset = source.build()
+    index(dataset, reporter)
+    with showing(reporter, "prepare") as progress:
+        prepared = data.prepare(
+            source,
+            dataset,
+            recipe.spec.sample_rate,
+            min_seconds=recipe.prepare.min_seconds,
+            workers=recipe.prepare.workers,
+            progress=progress,
+        )
+    quarantine = run.path / "quarantine.json"
+    data.write_quarantine(prepared, quarantine)
+    data.check(prepared, recipe.prepare.max_unreadable, quarantine)
+    prepared.save(run.data_file)
+    shares = ", ".join(f"{split} {duration(prepared.seconds(split))}" for split in SPLITS)
+    text = f"prepare: {len(prepared.entries())} clips, {shares}, at {prepared.sample_rate} Hz"
+    if prepared.unreadable:
+        reporter.warn(f"{text}; {len(prepared.unreadable)} files were left out: {str(quarantine)!r} says why")
+    else:
+        reporter.say(text)
+
+
+def index(dataset: Dataset, reporter: Reporter) -> None:
+    """Index the data set where that lasts, showing how far it is."""
+    with showing(reporter, "index") as progress:
+        dataset.index(progress)
+
+
+@contextmanager
+def showing(reporter: Reporter, description: str) -> Iterator[Progress]:
+    """A progress bar that appears with the first call of the `progress(done, total)` it gives."""
+    with ExitStack() as stack:
+        tasks: list[Task] = []
+
+        def progress(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(stack.enter_context(reporter.task(description, total)))
+            tasks[0].update(done)
+
+        yield progress
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(7.25), duration(384), duration(7322)
+    ('7.2 s', '6 min 24 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
