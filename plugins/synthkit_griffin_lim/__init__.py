@@ -1,0 +1,1 @@
+"""Griffin-Lim: the vocoder that learns nothing. A shipped plugin of synthkit."""

@@ -1,0 +1,30 @@
+"""Settings of the Griffin-Lim vocoder."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from synthkit.config import PartConfig
+from synthkit.errors import ConfigError
+from synthkit.specs import FeatureSpec
+
+
+class GriffinLimConfig(PartConfig):
+    """Fast Griffin-Lim (Perraudin, Balazs, Søndergaard 2013) after a non-negative inversion of the mel bands."""
+
+    iterations: int = Field(default=60, ge=0)
+    """Rounds of phase estimation at most; 32 is enough for a draft."""
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    """How far each round goes beyond the last (alpha of the paper, which finds 0.99 best); 0 is Griffin and Lim of 1984."""
+    convergence_db: float | None = Field(default=None, lt=0)
+    """Stop as soon as the spectral convergence, 20 log10(||S - |STFT|| / ||S||), is this low; null makes all rounds."""
+    inversion_iterations: int = Field(default=25, ge=1)
+    """Newton steps of the mel inversion at most; features of real sound need 5 to 10."""
+
+    def check_spec(self, spec: FeatureSpec) -> None:
+        """Griffin-Lim takes features of any spec whose frames overlap by half or more."""
+        if 2 * spec.hop_length > spec.win_length:
+            raise ConfigError(
+                f"griffin-lim needs frames that overlap by half: hop_length {spec.hop_length} "
+                f"is more than half of win_length {spec.win_length}"
+            )
