@@ -127,7 +127,9 @@ class FeatureSpec:
         return self.gain * self._log(self.floor) + self.offset
 
     def _log(self, value: float) -> float:
-        return value if self.log == "none" else math.log(value) * _UNITS_PER_LN[self.log]
+        if self.log == "none":
+            return value
+        return math.log(value) if self.log == "ln" else math.log10(value) * (10.0 if self.log == "db" else 1.0)
 
     def frames(self, samples: int) -> int:
         """Frames N that `samples` audio values give.
@@ -205,7 +207,9 @@ class Conversion:
         return self.multiply == 1.0 and self.add == 0.0 and self.minimum is None
 
 
-def conversion(given: FeatureSpec, needed: FeatureSpec, *, giver: str = "the source", needer: str = "the target") -> Conversion:
+def conversion(
+    given: FeatureSpec, needed: FeatureSpec, *, giver: str = "the source", needer: str = "the target"
+) -> Conversion:
     """The exact map from features of spec `given` to spec `needed`.
 
     Log bases, gains and offsets convert both ways; a floor can be raised (information is dropped on purpose), never lowered.
