@@ -162,7 +162,7 @@ class Vocoder(Component):
     def vocode(
         self, features: Tensor, *, random: torch.Generator | None = None, progress: Progress | None = None
     ) -> Tensor:
-        """Features `[B, M, N]` of `self.spec` to samples `[B, spec.samples(N)]` in -1..1, without gradient.
+        """Features `[B, M, N]` of `self.spec` to samples `[B, spec.samples(N)]`, nominally in -1..1, without gradient.
 
         The same features and the same state of `random` give the same samples; an item does not depend on its neighbours.
         """
