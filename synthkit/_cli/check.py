@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synthkit._cli.context import Context
+from synthkit._run.reporter import duration
 from synthkit.errors import RecipeError, SynthkitError
 
 if TYPE_CHECKING:
@@ -77,15 +78,3 @@ def summary(recipe: Recipe) -> list[str]:
 
 def _named(block: Block) -> str:
     return block.offered.offer.name + (f" from {str(block.from_run)!r}" if block.from_run else "")
-
-
-def duration(seconds: float) -> str:
-    """A length of sound in the unit that suits it.
-
-    >>> duration(59), duration(7200), duration(5400.0), duration(200 * 3600)
-    ('59 s', '2 h', '1.5 h', '200 h')
-    """
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

@@ -26,3 +26,16 @@ class Reporter:
     def task(self, description: str, total: int) -> Iterator[Task]:
         """A progress bar for `total` units of work."""
         yield Task()
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(7.25), duration(384), duration(7322)
+    ('7.2 s', '6 min 24 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"

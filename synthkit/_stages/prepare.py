@@ -10,7 +10,7 @@ from synthkit._data import prepare as data
 from synthkit._data.pool import Source
 from synthkit._recipe.model import Recipe
 from synthkit._run.folder import RunFolder
-from synthkit._run.reporter import Reporter, Task
+from synthkit._run.reporter import Reporter, Task, duration
 from synthkit.interfaces import SPLITS, Dataset, Progress
 
 
@@ -61,16 +61,3 @@ def showing(reporter: Reporter, description: str) -> Iterator[Progress]:
             tasks[0].update(done)
 
         yield progress
-
-
-def duration(seconds: float) -> str:
-    """A duration for people.
-
-    >>> duration(7.25), duration(384), duration(7322)
-    ('7.2 s', '6 min 24 s', '2 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
