@@ -36,16 +36,21 @@ class MelGANConfig(PartConfig):
 
         >>> MelGANConfig().check_spec(FeatureSpec(sample_rate=24000, n_fft=1200, hop_length=300, n_mels=80))
         Traceback (most recent call last):
-        synthkit.errors.ConfigError: MelGAN's ratios 8 x 8 x 2 x 2 make 256 samples of a frame, but the features' hop_length is 300; ratios [6, 5, 5, 2] fit it
+        synthkit.errors.ConfigError: MelGAN's ratios 8 x 8 x 2 x 2 make 256 samples of a frame, but the features'
+        hop_length is 300; ratios [6, 5, 5, 2] fit it
         """
         product = math.prod(self.ratios)
         if product != spec.hop_length:
             fitting = fitting_ratios(spec.hop_length)
-            advice = f"ratios {fitting} fit it" if fitting else "no ratios of 2 to 16 fit it, so choose another hop_length"
+            advice = (
+                f"ratios {fitting} fit it" if fitting else "no ratios of 2 to 16 fit it, so choose another hop_length"
+            )
             made = f"MelGAN's ratios {' x '.join(map(str, self.ratios))} make {product} samples of a frame"
             raise ConfigError(f"{made}, but the features' hop_length is {spec.hop_length}; {advice}")
         if spec.log == "none":
-            raise ConfigError("MelGAN needs features with a log (these have log: none); log10 with floor 1e-5 is the official one")
+            raise ConfigError(
+                "MelGAN needs features with a log (these have log: none); log10 with floor 1e-5 is the official one"
+            )
 
 
 class CriticConfig(Config):
@@ -68,7 +73,9 @@ class CriticConfig(Config):
         for _ in range(self.layers):
             groups, width = width // 4, min(width * self.factor, self.max_channels)
             if width % groups or width < groups:
-                raise ValueError(f"max_channels {self.max_channels} must be a multiple of {groups}, the groups of a layer")
+                raise ValueError(
+                    f"max_channels {self.max_channels} must be a multiple of {groups}, the groups of a layer"
+                )
         return self
 
 

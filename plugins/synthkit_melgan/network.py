@@ -17,15 +17,20 @@ SLOPE = 0.2
 """Slope of every leaky ReLU below zero."""
 
 
-def _conv(inputs: int, outputs: int, kernel: int, **options: int) -> nn.Module:
-    return weight_norm(nn.Conv1d(inputs, outputs, kernel, **options))
+def _conv(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> nn.Conv1d:
+    convolution = nn.Conv1d(inputs, outputs, kernel, stride, padding, dilation, groups)
+    weight_norm(convolution)
+    return convolution
 
 
-def _upsample(inputs: int, outputs: int, ratio: int) -> nn.Module:
+def _upsample(inputs: int, outputs: int, ratio: int) -> nn.ConvTranspose1d:
     """A transposed convolution that makes exactly `ratio` steps of one, for odd ratios too."""
     odd = ratio % 2
-    options = {"stride": ratio, "padding": ratio // 2 + odd, "output_padding": odd}
-    return weight_norm(nn.ConvTranspose1d(inputs, outputs, 2 * ratio, **options))
+    convolution = nn.ConvTranspose1d(inputs, outputs, 2 * ratio, ratio, ratio // 2 + odd, output_padding=odd)
+    weight_norm(convolution)
+    return convolution
 
 
 class Residual(nn.Module):
@@ -44,8 +49,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, T]` to `[B, C, T]`."""
-        shortcut: Tensor = self.shortcut(x)
-        return shortcut + self.block(x)
+        refined: Tensor = self.shortcut(x) + self.block(x)
+        return refined
 
 
 class Generator(nn.Module):
@@ -107,9 +112,7 @@ class ScaleCritic(nn.Module):
         stack: list[nn.Module] = [nn.Sequential(nn.ReflectionPad1d(7), _conv(1, width, 15), nn.LeakyReLU(SLOPE))]
         for _ in range(layers):
             inputs, width = width, min(width * factor, max_channels)
-            down = _conv(
-                inputs, width, 10 * factor + 1, stride=factor, padding=5 * factor, groups=inputs // 4
-            )
+            down = _conv(inputs, width, 10 * factor + 1, stride=factor, padding=5 * factor, groups=inputs // 4)
             stack.append(nn.Sequential(down, nn.LeakyReLU(SLOPE)))
         # The official code takes the channels before the last `factor` here, which is right only once they are capped.
         inputs, width = width, min(width * 2, max_channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,12 @@ class MelGANObjective(Objective):
             self._networks["critic"] = critic
             prepared = engine.prepare(critic)
             self._adversary = Adversary(prepared, self._adam(prepared), config.adversarial, engine)
+
+    @property
+    def _least_frames(self) -> int:
+        """Fewest frames whose sound every padding in the networks can reflect (a critic's is 7, at the rate of the last scale)."""
+        critic = 8 * 2 ** (self.config.critic.scales - 1) if self.config.has_critic else 0
+        return max(self.component.generator.least_frames, math.ceil(critic / self.component.spec.hop_length))
 
     def _adam(self, network: nn.Module) -> torch.optim.Optimizer:
         # The fused kernel does all parameters in one call; a small network's step is otherwise dominated by this loop.
@@ -98,15 +105,17 @@ class MelGANObjective(Objective):
 
     def _make(self, batch: Batch) -> Tensor:
         """The sound that the generator makes of the features, `[B, 1, T]` as long as the real one."""
-        frames, least = batch.features.shape[-1], self.component.generator.least_frames
+        spec, frames, least = self.component.spec, batch.features.shape[-1], self._least_frames
         if frames < least:
-            seconds = least * self.component.spec.hop_length / self.component.spec.sample_rate
+            seconds = least * spec.hop_length / spec.sample_rate
             raise ConfigError(
                 f"MelGAN learns from crops of at least {least} frames, not {frames}; set crop_seconds to {seconds:.3f} or more"
             )
         return self.component.place(self._generator(self.component.hear(batch.features)), batch.audio)
 
-    def _judged(self, adversary: Adversary, made: Tensor, said_of_real: Judgement, terms: dict[str, Tensor]) -> list[Tensor]:
+    def _judged(
+        self, adversary: Adversary, made: Tensor, said_of_real: Judgement, terms: dict[str, Tensor]
+    ) -> list[Tensor]:
         """The weighted losses that the critic gives the generator."""
         said_of_made = adversary.judge(made)
         losses = []
