@@ -70,9 +70,9 @@ def _show(measured: Measured, console: Console) -> None:
     if measured.labels:
         console.print(f"{len(measured.labels)} labels: {', '.join(measured.labels)}", markup=False, soft_wrap=True)
     odd = [clip for clip in measured.usable.clips if clip.code != "ok"]
-    _list("cannot be used", measured.lost, measured.total, console)
-    _list("are odd, but can be used", odd, measured.total, console)
-    _list("lie beside them and are no sound", measured.beside, 0, console)
+    _list("clips cannot be used", measured.lost, measured.total, console)
+    _list("clips can be used, but are odd", odd, measured.total, console)
+    _list("of the other files might have been meant as sound", measured.beside, 0, console)
 
 
 def _list(what: str, clips: Sequence[ClipReport], total: int, console: Console) -> None:
@@ -81,7 +81,7 @@ def _list(what: str, clips: Sequence[ClipReport], total: int, console: Console) 
     from rich.table import Table
     from rich.text import Text
 
-    console.print(f"\n{len(clips)} {f'of {total} clips' if total else 'files'} {what}:")
+    console.print(f"\n{len(clips)} {f'of {total} ' if total else ''}{what}:")
     table = Table("file", "what", "why", box=None, pad_edge=False, show_header=False)
     for clip in clips[:_SHOWN]:
         table.add_row(Text(clip.id, overflow="fold"), clip.code, Text(clip.reason))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synthkit._recipe.dump import scalar_text
@@ -64,16 +64,17 @@ def _features(measured: Measured) -> _Features:
 
 def _head(measured: Measured, name: str) -> list[str]:
     clips = measured.usable
-    rates = ", ".join(f"{len(group.clips)} at {rate} Hz" for (rate,), group in measured.by("sample_rate").items())
+    rates = [f"{len(group.clips)} at {rate} Hz" for (rate,), group in measured.by("sample_rate").items()]
     words = {1: "mono", 2: "stereo"}
-    layouts = ", ".join(
+    layouts = [
         f"{len(group.clips)} {words.get(number, f'with {number} channels')}"
         for (number,), group in measured.by("channels").items()
-    )
+    ]
     shortest, middle, longest = (duration(clips.quantile(share)) for share in (0, 0.5, 1))
     comment = [
         "# Written by `synthkit init` from what it measured:",
-        f"# - {len(clips.clips)} clips can be used, {duration(clips.seconds)} of sound: {rates}; {layouts}",
+        f"# - {len(clips.clips)} clips can be used, {duration(clips.seconds)} of sound",
+        f"# - {_some(rates)}; {_some(layouts)}",
         f"# - they last {shortest} to {longest}, the middle one {middle}",
     ]
     if measured.lost:
@@ -95,10 +96,10 @@ def _feature_lines(measured: Measured, features: _Features) -> list[str]:
     if features.ratios is not None:
         lines += [f"  sample_rate: {rate}", f"  n_fft: {features.n_fft}", f"  hop_length: {features.hop_length}"]
     if any(other > rate for other in found):
-        lines.append(f"  # {_listed(other for other in found if other > rate)} Hz are brought down to {rate} Hz, which")
-        lines.append(f"  # keeps what lies below {rate // 2} Hz. That is what the published vocoders do, too.")
+        lines.append(f"  # Recordings of a higher rate are brought down to {rate} Hz, which keeps what lies below")
+        lines.append(f"  # {rate // 2} Hz. The published vocoders do the same.")
     if any(other < rate for other in found):
-        lines.append(f"  # {_listed(other for other in found if other < rate)} Hz are brought up; they stay dull.")
+        lines.append("  # Recordings of a lower rate are brought up to it; they stay as dull as they are.")
     return [*lines, ""]
 
 
@@ -122,7 +123,7 @@ def _train(measured: Measured, features: _Features) -> list[str]:
         "  evaluate_every: 1_000",
         "  save_every: 1_000",
         "  threads: 2",
-        "  keep: {last: 2, every: 100_000}",
+        "  keep: {last: 2, every: 100_000, best: mel_l1}",
         "",
     ]
 
@@ -160,5 +161,12 @@ def _rest(measured: Measured) -> list[str]:
     ]
 
 
-def _listed(rates: Iterable[int]) -> str:
-    return f"Recordings at {' and '.join(map(str, sorted(rates)))}"
+def _some(parts: Sequence[str], most: int = 4) -> str:
+    """The first few of a list, and how many more there are.
+
+    >>> _some(["8 mono", "2 stereo"]), _some(list("abcdef"))
+    ('8 mono, 2 stereo', 'a, b, c and 3 more')
+    """
+    if len(parts) <= most:
+        return ", ".join(parts)
+    return f"{', '.join(parts[: most - 1])} and {len(parts) - most + 1} more"

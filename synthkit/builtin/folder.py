@@ -91,11 +91,12 @@ class Folder(Dataset):
 
     def _nothing(self) -> str:
         root, left_out = str(self._config.root), self.left_out()
+        looked_for = f"files with these endings are looked for: {', '.join(sorted(AUDIO_SUFFIXES))}"
         if not left_out:
-            known = ", ".join(sorted(AUDIO_SUFFIXES))
-            return f"no sound file lies below {root!r}; files with these endings are looked for: {known}"
+            return f"no sound file lies below {root!r}; {looked_for}"
         some = "; ".join(f"{report.id}: {report.reason}" for report in left_out[:3])
-        return f"none of the {len(left_out)} files below {root!r} can be used: {some}{'; ...' if len(left_out) > 3 else ''}"
+        more = "; ..." if len(left_out) > 3 else ""
+        return f"none of the {len(left_out)} files below {root!r} can be used: {some}{more}; {looked_for}"
 
 
 class _Scan:
