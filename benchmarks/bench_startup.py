@@ -1,6 +1,6 @@
 """Start-up: what does not need torch takes at most 15 times the bare interpreter's start (median, measured in one run).
 
-    make benchmark ONLY=startup
+make benchmark ONLY=startup
 """
 
 from __future__ import annotations

@@ -222,8 +222,9 @@ class Objective(ABC):
     """How a component learns. Owns what only training needs: critics, optimisers, schedules.
 
     It is built on a component whose networks are already on `engine.device`; it hands every network it trains to
-    `engine.prepare` once, and uses what comes back in its forward. The core's loop calls `step` once per step, `evaluate` now and then, and saves `networks` (safetensors) and `state_dict()`
-    (tensors, numbers, strings and plain containers only: it is loaded with `weights_only=True`).
+    `engine.prepare` once, and uses what comes back in its forward. The core's loop calls `step` once per step and
+    `evaluate` now and then, and saves `networks` (safetensors) and `state_dict()` (tensors, numbers, strings and plain
+    containers only: it is loaded with `weights_only=True`).
     """
 
     component: Component

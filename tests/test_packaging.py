@@ -44,7 +44,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_code_plugins_recipes_and_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"synthkit", "synthkit_griffin_lim", "synthkit_melgan"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "synthkit",
+        "synthkit_griffin_lim",
+        "synthkit_melgan",
+    }
     assert "synthkit/py.typed" in names
     assert "synthkit/_recipe/shipped/quickstart.yaml" in names
     assert any(name.endswith(".html") or name.endswith(".css") for name in names)  # the report's template

@@ -84,13 +84,16 @@ def test_a_run_from_recipe_to_report(synthkit_cli: Cli, recipe: Path, tmp_path: 
     longer = synthkit_cli("run", recipe, "--set", "train.steps=8", "--stage", "train")
     assert longer.returncode == 2
     assert "at step 6 of 8" in longer.stderr
-    assert "goes on from step 6" in ok(synthkit_cli("run", recipe, "--set", "train.steps=8", "--stage", "train", "--resume"))
+    assert "goes on from step 6" in ok(
+        synthkit_cli("run", recipe, "--set", "train.steps=8", "--stage", "train", "--resume")
+    )
     assert weights(run, 8)
 
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_resume_ends_bit_identical(synthkit_cli: Cli, recipe: Path, tmp_path: Path) -> None:
-    settings = ["--set", "train.steps=40", "--set", "train.save_every=1000", "--set", "train.evaluate_every=1000", "--stage", "prepare..train"]
+    numbers = ["train.steps=40", "train.save_every=1000", "train.evaluate_every=1000"]
+    settings = [word for number in numbers for word in ("--set", number)] + ["--stage", "prepare..train"]
     ok(synthkit_cli("run", recipe, *settings, "--run-dir", tmp_path / "straight"))
     stopped = tmp_path / "stopped"
     environment = {**os.environ, "SYNTHKIT_CACHE": str(tmp_path / "cache")}
