@@ -340,16 +340,20 @@ def _reason(path: Path, error: Exception, frames: int, sample_rate: int) -> str:
 
 
 def _note(file: _Sequential, frames: int) -> str:
-    """A sentence where the data chunk of a WAV is cut short. (0xFFFFFFFF is what a pipe writes for 'unknown'; the
-    counts in MP3 headers are estimates.)"""
-    found = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, flags=re.MULTILINE)
-    if not found:
+    """A sentence where the header of a WAV, AIFF or FLAC promises more frames than there are.
+
+    The counts in MP3 headers are estimates; 0xFFFFFFFF bytes and 2^63 - 1 frames are what is written for 'unknown'.
+    """
+    chunk = re.search(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, flags=re.MULTILINE)
+    promised = float(frames)
+    if chunk and int(chunk[1]) < 0xFFFFFF00:
+        promised = frames * int(chunk[1]) / max(1, int(chunk[2]))
+    elif file.format == "FLAC" and file.frames < 2**62:
+        promised = float(file.frames)
+    if promised < frames + 1:
         return ""
-    promised, present = int(found[1]), int(found[2])
-    if promised >= 0xFFFFFF00 or promised <= present:
-        return ""
-    seconds = frames / file.samplerate
-    return f"it ends early: {seconds:.2f} s of the {seconds * promised / present:.2f} s that its header promises"
+    found, expected = frames / file.samplerate, promised / file.samplerate
+    return f"it ends early: {found:.2f} s of the {expected:.2f} s that its header promises"
 
 
 def _tags(container: str, metadata: Mapping[str, str]) -> dict[str, str]:
