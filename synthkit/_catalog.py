@@ -128,9 +128,10 @@ class Catalog:
         if found:
             raise UnknownName(str(Clash(kind=kind, name=name, plugins=tuple(it.plugin for it in found))))
         names = [it.full_name for it in known] if "/" in name else [it.offer.name for it in known]
-        raise UnknownName(f"there is no {noun(kind)} {name!r}; {nearest(name, names)}{self._may_come_from(name)}")
+        raise UnknownName(f"there is no {noun(kind)} {name!r}; {nearest(name, names)}{self.suspects(name)}")
 
-    def _may_come_from(self, name: str) -> str:
+    def suspects(self, name: str) -> str:
+        """What to add to a message that there is no `name`: the broken plugins it may come from. Empty if there is none."""
         plugin = name.partition("/")[0] if "/" in name else None
         suspects = [row for row in self.broken if row.plugin == plugin] or list(self.broken)
         parts = [f"; it may come from the plugin {row.plugin!r}, which is broken: {row.error}" for row in suspects]

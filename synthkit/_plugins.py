@@ -77,6 +77,11 @@ class Loaded:
     manager: pluggy.PluginManager = field(repr=False, compare=False)
     """The manager in which it, and it alone, is registered."""
 
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """The watching hooks it implements."""
+        return tuple(name for name in WATCHING if getattr(self.manager.hook, name).get_hookimpls())
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:

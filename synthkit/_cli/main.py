@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synthkit._cli.context import Context
 from synthkit.errors import PluginError, SynthkitError
+
+if TYPE_CHECKING:
+    from synthkit.interfaces import Command
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a recipe: prepare, train, generate, report."),
@@ -61,28 +64,35 @@ class Group(click.Group):
         except click.UsageError as error:
             from synthkit.errors import nearest
 
-            hint = nearest(args[0], self.list_commands(ctx))
+            hint = nearest(args[0], self.list_commands(ctx)) + _context(ctx).catalog.suspects(args[0])
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx) from error
 
 
-def _plugin_commands(ctx: click.Context) -> dict[str, tuple[str, Any]]:
-    context = ctx.obj if isinstance(ctx.obj, Context) else Context(ctx.params.get("plugin_files") or ())
+def _plugin_commands(ctx: click.Context) -> dict[str, tuple[str, Command]]:
+    """Sub-commands of plugins: (plugin, declaration); `plugin/name` where the core or two plugins use the name."""
     return {
-        command.name: (loaded.plugin, command)
-        for loaded in context.catalog.loaded
-        for command in loaded.commands
-        if command.name not in COMMANDS
+        f"{it.plugin}/{name}" if name in COMMANDS else name: (it.plugin, command)
+        for name, (it, command) in _context(ctx).catalog.commands().items()
     }
 
 
-def _load_command(plugin: str, command: Any) -> click.Command:
-    module, _, attribute = command.load.partition(":")
+def _context(ctx: click.Context) -> Context:
+    if not isinstance(ctx.obj, Context):  # --help is answered before `cli` runs
+        ctx.obj = Context(ctx.params.get("plugin_files") or ())
+    return ctx.obj
+
+
+def _load_command(plugin: str, command: Command) -> click.Command:
+    from synthkit._plugins import reason_of
+    from synthkit.offers import import_target
+
+    what = f"the command {command.name!r} of plugin {plugin!r}"
     try:
-        loaded = getattr(importlib.import_module(module), attribute)
+        loaded = import_target(command.load)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the command {command.name!r} of plugin {plugin!r} cannot be loaded: {error}") from error
+        raise PluginError(f"{what} cannot be loaded: {reason_of(error)}") from error
     if not isinstance(loaded, click.Command):
-        raise PluginError(f"{command.load!r} of plugin {plugin!r} is not a click command")
+        raise PluginError(f"{what} cannot be used: {command.load!r} is not a click command")
     return loaded
 
 
@@ -91,6 +101,7 @@ def _load_command(plugin: str, command: Any) -> click.Command:
     "--plugin",
     "plugin_files",
     multiple=True,
+    is_eager=True,  # before --help, which lists the commands of the file too
     type=click.Path(path_type=Path),
     help="Also load this Python file as a plugin (may be repeated).",
 )
