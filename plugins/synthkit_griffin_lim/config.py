@@ -22,9 +22,9 @@ class GriffinLimConfig(PartConfig):
     """Newton steps of the mel inversion at most; features of real sound need 5 to 10."""
 
     def check_spec(self, spec: FeatureSpec) -> None:
-        """Griffin-Lim takes features of any spec whose frames overlap by half or more."""
-        if 2 * spec.hop_length > spec.win_length:
+        """Griffin-Lim takes features of any spec whose frames overlap by a quarter or more."""
+        if 4 * spec.hop_length > 3 * spec.win_length:
             raise ConfigError(
-                f"griffin-lim needs frames that overlap by half: hop_length {spec.hop_length} "
-                f"is more than half of win_length {spec.win_length}"
+                f"griffin-lim needs frames that overlap by a quarter: hop_length {spec.hop_length} "
+                f"is more than three quarters of win_length {spec.win_length}"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synthkit._cli.context import Context
-from synthkit.errors import ConfigError, RunError, nearest
+from synthkit.errors import RunError
 
 if TYPE_CHECKING:
     from synthkit._run.folder import RunFolder
@@ -69,7 +69,7 @@ def command(
     from synthkit._run.checkpoint import load_component
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
-    from synthkit._stages.generate import metadata, new_items, safe_name, speak
+    from synthkit._stages.generate import choose_labels, metadata, new_items, safe_name, speak
     from synthkit.interfaces import GenerativeModel
 
     folder = RunFolder(run).require()
@@ -86,7 +86,7 @@ def command(
     voice.to(where)
     items = new_items(
         model,
-        _labels(model, labels, count),
+        choose_labels(model, labels, count),
         tuple(seed + number for number in range(count)),
         seconds,
         temperature,
@@ -101,28 +101,12 @@ def command(
         context.console.print(f"{file}{note}", soft_wrap=True, markup=False)
 
 
-def _labels(model: GenerativeModel, wanted: tuple[str, ...], count: int) -> tuple[str, ...] | None:
-    if not model.labels:
-        if wanted:
-            raise ConfigError(f"the model was trained without labels, so {wanted[0]!r} cannot be asked for")
-        return None
-    for label in wanted:
-        if label not in model.labels:
-            raise ConfigError(f"the model knows no label {label!r}; {nearest(label, model.labels)}")
-    choice = wanted or model.labels
-    return tuple(choice[number % len(choice)] for number in range(count))
-
-
 def _vocoder(context: Context, run: RunFolder, wanted: str | None, model: GenerativeModel) -> Vocoder:
-    from synthkit._run.checkpoint import load_component
     from synthkit._run.folder import RunFolder
     from synthkit._stages.generate import plain_vocoder
-    from synthkit.interfaces import Vocoder
+    from synthkit._stages.loading import load_vocoder
 
     source = run if wanted is None else RunFolder(wanted)
-    checkpoint = source.best("vocoder")
-    if checkpoint is None:
+    if source.best("vocoder") is None:
         return plain_vocoder(wanted, model.spec, context.catalog)
-    loaded, _ = load_component(checkpoint, context.catalog)
-    assert isinstance(loaded, Vocoder)
-    return loaded
+    return load_vocoder(source.path, context.catalog)

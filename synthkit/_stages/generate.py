@@ -19,11 +19,11 @@ from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
+from synthkit._stages.loading import named_vocoder, require_ready
 from synthkit._stages.synthesis import Features, extract, resynthesise
 from synthkit._stages.train import build_part, checkpoint_of, part_of
 from synthkit.audio import Audio
-from synthkit.config import PartConfig
-from synthkit.errors import ConfigError, RunError
+from synthkit.errors import ConfigError, RunError, nearest
 from synthkit.interfaces import Component, GenerativeModel, Request, Split, Vocoder
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
@@ -146,7 +146,7 @@ def _some(prepared: Prepared, split: Split, count: int, reporter: Reporter) -> S
 
 def _new_clips(recipe: Recipe, model: GenerativeModel, licence: str, reporter: Reporter) -> Iterator[Item]:
     wanted = recipe.generate
-    labels = tuple(model.labels[number % len(model.labels)] for number in range(wanted.count)) if model.labels else None
+    labels = choose_labels(model, (), wanted.count)
     seeds = tuple(derive_seed(recipe.seed, "generate", number) for number in range(wanted.count))
     yield from new_items(model, labels, seeds, wanted.seconds, wanted.temperature, licence, reporter)
 
@@ -239,18 +239,25 @@ def plain_vocoder(name: str | None, spec: FeatureSpec, catalog: Catalog) -> Voco
         plain = [offered for offered in catalog.offers("vocoder") if offered.offer.objective is None]
         if not plain:
             raise ConfigError("no installed vocoder works without training: name a run that trained one with --vocoder")
-        offered = plain[0]
-    else:
-        offered = catalog.find("vocoder", name)
-        if offered.offer.objective is not None:
-            raise ConfigError(f"the vocoder {name!r} has to be trained: give the folder of a run that trained it")
-    config = catalog.config_class(offered)()
-    assert isinstance(config, PartConfig)
-    config.check_spec(spec)
-    with seeded(0):
-        vocoder = catalog.build(offered, config, spec)
-    assert isinstance(vocoder, Vocoder)
-    return vocoder
+        name = plain[0].full_name
+    require_ready(name, catalog)
+    return named_vocoder(name, spec, catalog)
+
+
+def choose_labels(model: GenerativeModel, wanted: Sequence[str], count: int) -> tuple[str, ...] | None:
+    """The labels of `count` items: the wanted ones in turn, or all that the model knows; None for one without labels.
+
+    Raises `ConfigError` for a label that the model does not know.
+    """
+    if not model.labels:
+        if wanted:
+            raise ConfigError(f"the model was trained without labels, so {wanted[0]!r} cannot be asked for")
+        return None
+    for label in wanted:
+        if label not in model.labels:
+            raise ConfigError(f"the model knows no label {label!r}; {nearest(label, model.labels)}")
+    choice = tuple(wanted) or model.labels
+    return tuple(choice[number % len(choice)] for number in range(count))
 
 
 def safe_name(text: str) -> str:

@@ -1,25 +1,25 @@
 """From sound to features and from features to sound: the one place that says how length, channels and specs are kept.
 
 The rule: a sound is resampled to the spec's rate and padded with zeros at its end until whole frames cover it; what the
-vocoder makes is cut back to the sound's own number of samples. Each channel is one item of the batch. Features that differ
-from what the vocoder needs by an exact formula are converted, and that is said; otherwise `SpecMismatch` names the fields.
+vocoder makes is cut back to the sound's own number of samples. Each channel is one item of the batch. Features that
+differ from what the vocoder needs by an exact formula are converted, and that is said; otherwise `SpecMismatch` names
+the fields.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from synthkit import dsp
 from synthkit.audio import Audio
 from synthkit.errors import AudioError, ConfigError
+from synthkit.interfaces import FeatureExtractor, Progress, Vocoder
+from synthkit.presets import PRESETS
 from synthkit.specs import FeatureSpec, conversion
-
-if TYPE_CHECKING:
-    from synthkit.interfaces import FeatureExtractor, Progress, Vocoder
 
 logger = logging.getLogger("synthkit")
 
@@ -46,7 +46,7 @@ class Features:
         shape = tuple(self.values.shape)
         if len(shape) != 3 or shape[1] != self.spec.n_mels:
             raise ConfigError(
-                f"features of {self.spec.n_mels} bands are [C, {self.spec.n_mels}, N]; these have the shape {list(shape)}"
+                f"features must be [C, {self.spec.n_mels}, N] for this spec, not of the shape {list(shape)}"
             )
         if not 0 < self.samples <= self.spec.samples(shape[2]):
             raise ConfigError(
@@ -55,7 +55,8 @@ class Features:
 
     def __repr__(self) -> str:
         channels, bands, frames = self.values.shape
-        return f"Features({channels} x {bands} bands x {frames} frames, {self.samples} samples at {self.spec.sample_rate} Hz)"
+        size = f"{channels} x {bands} bands x {frames} frames"
+        return f"Features({size}, {self.samples} samples at {self.spec.sample_rate} Hz)"
 
     @property
     def frames(self) -> int:
@@ -80,6 +81,31 @@ class Features:
         )
         logger.info("features converted exactly for %s: %s", needer, fields)
         return Features(change(self.values), spec, self.samples)
+
+
+class SpecFeatures(FeatureExtractor):
+    """Features of any spec by the reference maths of `synthkit.dsp`: a spec alone says how they are computed."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.spec = spec
+
+    def extract(self, samples: Tensor) -> Tensor:
+        """`[B, T]` samples to features `[B, M, spec.frames(T)]`."""
+        return dsp.log_mel(samples, self.spec)
+
+
+def spec_at(sample_rate: int) -> FeatureSpec:
+    """MelGAN's published features with the same geometry in time and bands up to half the rate, at any sample rate.
+
+    The hop is a multiple of 16 samples, so that the FFT stays quick; at 22,050 Hz it is the preset `melgan` itself.
+
+    >>> spec_at(22050) == PRESETS["melgan"].spec, spec_at(44100).hop_length, spec_at(48000).n_fft
+    (True, 512, 2240)
+    """
+    base = PRESETS["melgan"].spec
+    hop = max(1, round(base.hop_length * sample_rate / base.sample_rate / 16)) * 16
+    window = base.n_fft // base.hop_length * hop
+    return replace(base, sample_rate=sample_rate, n_fft=window, win_length=window, hop_length=hop, f_max=None)
 
 
 def covering_frames(spec: FeatureSpec, samples: int) -> int:
