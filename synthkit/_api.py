@@ -1,0 +1,298 @@
+"""The Python API: the verbs of the command line as functions. `synthkit/__init__.py` lists what of it is public."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import torch
+
+from synthkit._catalog import Catalog
+from synthkit._run.checkpoint import load_component
+from synthkit._run.device import pick_device
+from synthkit._run.folder import RunFolder
+from synthkit._run.reporter import Reporter
+from synthkit._stages.generate import choose_labels, new_items, plain_vocoder
+from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
+from synthkit._stages.pipeline import STAGES, run_recipe
+from synthkit._stages.synthesis import Features, extract, resynthesise
+from synthkit.audio import Audio
+from synthkit.errors import PluginError
+from synthkit.interfaces import (
+    Component,
+    Dataset,
+    FeatureExtractor,
+    GenerativeModel,
+    Kind,
+    Metric,
+    Progress,
+    Vocoder,
+)
+from synthkit.specs import FeatureSpec
+from synthkit.training.engine import seeded
+
+_logger = logging.getLogger("synthkit")
+_plugin_files: list[Path] = []
+
+
+class LoadedFeatures:
+    """A feature extractor for whole sounds."""
+
+    def __init__(self, component: FeatureExtractor) -> None:
+        self.component = component
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """What its features mean."""
+        return self.component.spec
+
+    def extract(self, audio: Audio, *, device: str = "cpu") -> Features:
+        """Features `[C, M, N]` of a sound of any rate; it is resampled to the spec's. Raises `AudioError`."""
+        return extract(self.component, audio, device=pick_device(device))
+
+
+class LoadedVocoder:
+    """A vocoder for whole sounds."""
+
+    def __init__(self, component: Vocoder) -> None:
+        self.component = component
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The features it needs."""
+        return self.component.spec
+
+    def vocode(self, features: Features, *, seed: int = 0, progress: Progress | None = None) -> Audio:
+        """The sound of the features: as many channels, and exactly `features.samples` samples.
+
+        Features that differ from `spec` by an exact formula (log base, gain, offset, a higher floor) are converted, which
+        the logger `synthkit` tells. The same features, seed and device give the same samples.
+
+        Raises:
+            SpecMismatch: where the features differ in another way; lists each field.
+        """
+        random = torch.Generator(device=self.component.device).manual_seed(seed)
+        return resynthesise(self.component, features, random=random, progress=progress)
+
+
+class LoadedModel:
+    """A generative model, and a vocoder that makes its features audible."""
+
+    def __init__(self, component: GenerativeModel, vocoder: LoadedVocoder, licence: str = "") -> None:
+        self.component, self.vocoder, self.licence = component, vocoder, licence
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """What the features that it makes mean."""
+        return self.component.spec
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels it knows; empty for a model that was trained without."""
+        return self.component.labels
+
+    def generate(
+        self,
+        *,
+        seconds: float = 5.0,
+        count: int = 1,
+        label: str | Sequence[str] | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> list[Features]:
+        """New features, one mono item each.
+
+        Args:
+            seconds: Length of each item; rounded to whole frames.
+            count: Number of items.
+            label: One label for all, or several that are taken in turn; None takes all that the model knows in turn.
+            seed: Item i is drawn from `seed + i`, whatever the other items are.
+            temperature: 1 samples the model as learned; lower is less varied.
+
+        Raises:
+            ConfigError: for a label or a length that the model cannot serve.
+        """
+        wanted = (label,) if isinstance(label, str) else tuple(label or ())
+        labels = choose_labels(self.component, wanted, count)
+        seeds = tuple(seed + number for number in range(count))
+        items = new_items(self.component, labels, seeds, seconds, temperature, self.licence, Reporter())
+        return [item.features for item in items]
+
+    def vocode(self, features: Features, *, seed: int = 0, progress: Progress | None = None) -> Audio:
+        """`vocoder.vocode`."""
+        return self.vocoder.vocode(features, seed=seed, progress=progress)
+
+
+def load_plugin(file: str | Path) -> None:
+    """Also offer what a plugin file offers, in this process: the `--plugin` of the command line.
+
+    Raises:
+        PluginError: where there is no such file, or it is broken.
+    """
+    path = Path(file).expanduser().resolve()
+    catalog = Catalog.discover([path])
+    for row in catalog.broken:
+        if not row.distribution and Path(row.plugin).stem == path.stem:
+            raise PluginError(f"the plugin file {str(file)!r} is broken: {row.error}")
+    if path not in _plugin_files:
+        _plugin_files.append(path)
+
+
+def build(kind: Kind, name: str, *arguments: Any, **settings: Any) -> Any:
+    """Any component by kind and name: `Class(config, *arguments)`, where `synthkit.interfaces` says what `arguments` are.
+
+    Raises:
+        UnknownName: nobody offers it.
+        ConfigError: the settings are wrong.
+    """
+    offered, config = _catalog().configure(kind, name, settings)
+    with seeded(0):
+        return _catalog().build(offered, config, *arguments)
+
+
+def dataset(name: str, **settings: Any) -> Dataset:
+    """A data set: `synthkit.dataset("folder", root="~/music")`. Raises as `build`."""
+    made = build("dataset", name, **settings)
+    assert isinstance(made, Dataset)
+    return made
+
+
+def metric(name: str, spec: FeatureSpec, **settings: Any) -> Metric:
+    """A metric: `synthkit.metric("mel-l1", mel.spec)`. Raises as `build`."""
+    made = build("metric", name, spec, **settings)
+    assert isinstance(made, Metric)
+    return made
+
+
+def features(name: str = "log-mel", **settings: Any) -> LoadedFeatures:
+    """A feature extractor: `synthkit.features("log-mel", preset="hifi-gan")`. Raises as `build`."""
+    made = build("features", name, **settings)
+    assert isinstance(made, FeatureExtractor)
+    return LoadedFeatures(made)
+
+
+def vocoder(name: str, spec: FeatureSpec, *, device: str = "cpu", seed: int = 0, **settings: Any) -> LoadedVocoder:
+    """A vocoder by name. One that learns starts with random weights, drawn from `seed`; `load` gives trained ones.
+
+    Raises:
+        UnknownName: nobody offers it.
+        ConfigError: wrong settings, or a spec that it cannot work with.
+    """
+    made = named_vocoder(name, spec, _catalog(), settings, seed=seed)
+    made.to(pick_device(device))
+    return LoadedVocoder(made)
+
+
+def model(
+    name: str, spec: FeatureSpec, labels: Sequence[str] = (), *, device: str = "cpu", seed: int = 0, **settings: Any
+) -> LoadedModel:
+    """A generative model by name, with random weights drawn from `seed`; `load` gives trained ones. Raises as `vocoder`."""
+    offered, config = _catalog().configure("model", name, settings)
+    with seeded(seed):
+        made = _catalog().build(offered, config, spec, tuple(labels))
+    assert isinstance(made, GenerativeModel)
+    made.to(pick_device(device))
+    return LoadedModel(made, LoadedVocoder(plain_vocoder(None, spec, _catalog())))
+
+
+@overload
+def load(path: str | Path, *, part: Literal["vocoder"], device: str = "cpu") -> LoadedVocoder: ...
+@overload
+def load(path: str | Path, *, part: Literal["model"], device: str = "cpu") -> LoadedModel: ...
+@overload
+def load(path: str | Path, *, part: None = None, device: str = "cpu") -> LoadedVocoder | LoadedModel: ...
+def load(
+    path: str | Path, *, part: Literal["vocoder", "model"] | None = None, device: str = "cpu"
+) -> LoadedVocoder | LoadedModel:
+    """What a run trained, from its checkpoint alone: its model, or its vocoder where it has no model.
+
+    Args:
+        path: A run folder, or one checkpoint folder in it. Of a run the best checkpoint is taken, or the newest.
+        part: Which part of a run that trained both.
+        device: `cpu`, `cuda`, ... or `auto`.
+
+    Raises:
+        RunError: there is no such run.
+        CheckpointError: that part was not trained, or its files are damaged or need a plugin that is not there.
+    """
+    where = pick_device(device)
+    folder = find_checkpoint(path, part)
+    component, meta = load_component(folder, _catalog(), where)
+    if isinstance(component, GenerativeModel):
+        return LoadedModel(component, _voice(path, component, where), str(meta.get("licence", "")))
+    assert isinstance(component, Vocoder)
+    return LoadedVocoder(component)
+
+
+def _voice(path: str | Path, component: Component, device: torch.device) -> LoadedVocoder:
+    """The vocoder of the model's own run, or one that needs no training."""
+    if RunFolder(path).best("vocoder"):
+        return LoadedVocoder(load_vocoder(path, _catalog(), device))
+    plain = plain_vocoder(None, component.spec, _catalog())
+    plain.to(device)
+    return LoadedVocoder(plain)
+
+
+def run(
+    recipe: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,
+    tiny: bool = False,
+    run_dir: str | Path | None = None,
+    stages: str | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> RunFolder:
+    """Run a recipe's stages, as `synthkit run` does; what it would print goes to the logger `synthkit`.
+
+    Args:
+        recipe: A file, or the name of a shipped recipe.
+        set: Settings to change: `{"train.steps": 1000}`.
+        tiny: Apply the recipe's `tiny:` block.
+        run_dir: Folder of the run; `runs/NAME` of the working folder by default.
+        stages: `"train"`, or `"prepare..generate"`; all by default.
+        resume: Go on with a training that was stopped.
+        fresh: Delete what the run folder holds and start again.
+
+    Returns:
+        The run's folder: `report_html`, `report_json`, `generated`, `metrics_file`, `checkpoints(part)` ...
+
+    Raises:
+        RecipeError: with every mistake, before anything runs.
+        RunError: where the folder holds another or a stopped training.
+    """
+    first, dots, last = (stages or f"{STAGES[0]}..{STAGES[-1]}").partition("..")
+    return run_recipe(
+        recipe,
+        catalog=_catalog(),
+        overrides=set or {},
+        tiny=tiny,
+        run_dir=None if run_dir is None else Path(run_dir),
+        first=first or STAGES[0],
+        last=(last or STAGES[-1]) if dots else first,
+        resume=resume,
+        fresh=fresh,
+        reporter=_LogReporter(),
+    )
+
+
+class _LogReporter(Reporter):
+    """Tells the logger, and so nobody who has not asked."""
+
+    def say(self, text: str) -> None:
+        _logger.info("%s", text)
+
+    def warn(self, text: str) -> None:
+        _logger.warning("%s", text)
+
+
+def _catalog() -> Catalog:
+    return _discovered(tuple(_plugin_files))
+
+
+@lru_cache(maxsize=4)
+def _discovered(files: tuple[Path, ...]) -> Catalog:
+    return Catalog.discover(files)
