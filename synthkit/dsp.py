@@ -34,11 +34,12 @@ def log_mel(samples: Tensor, spec: FeatureSpec) -> Tensor:
     """
     if samples.ndim != 2:
         raise AudioError(f"samples must be [B, T], not of shape {list(samples.shape)}")
+    _refuse_nothing(samples)
     samples = _real(samples)
-    padded = pad_frames(samples, spec)
     batch, count = samples.shape[0], spec.frames(samples.shape[1])
     if not batch or not count:
         return samples.new_zeros(batch, spec.n_mels, count)
+    padded = pad_frames(samples, spec)
     frames = padded.unfold(-1, spec.n_fft, spec.hop_length)
     if torch.is_grad_enabled() and samples.requires_grad:
         return _features(frames, spec)
@@ -56,6 +57,7 @@ def stft_magnitude(samples: Tensor, spec: FeatureSpec) -> Tensor:
 
     `magnitude_eps` and `window_norm` are in it: |X| = sqrt(re^2 + im^2 + eps), X divided by sqrt(sum of window^2).
     """
+    _refuse_nothing(samples)
     samples = _real(samples)
     if not spec.frames(samples.shape[-1]):
         return samples.new_zeros(*samples.shape[:-1], spec.n_fft // 2 + 1, 0)
@@ -95,8 +97,7 @@ def pad_frames(samples: Tensor, spec: FeatureSpec) -> Tensor:
     Raises:
         AudioError: where T is 0.
     """
-    if samples.ndim < 1 or not samples.shape[-1]:
-        raise AudioError("a sound without samples has no features")
+    _refuse_nothing(samples)
     if spec.framing == "valid":
         return samples
     total = spec.n_fft if spec.framing == "center" else spec.n_fft - spec.hop_length
@@ -147,6 +148,11 @@ def band_edges(spec: FeatureSpec) -> np.ndarray:
     """The M + 2 edges in Hz: band m rises from edge m to its centre at edge m + 1 and falls to edge m + 2."""
     low, high = hz_to_mel(np.array([spec.f_min, spec.band_top]), spec.mel_scale)
     return mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.mel_scale)
+
+
+def _refuse_nothing(samples: Tensor) -> None:
+    if not samples.shape[-1]:
+        raise AudioError("a sound without samples has no features")
 
 
 def _real(samples: Tensor) -> Tensor:
