@@ -5,6 +5,7 @@ Nothing here needs torch, so that a recipe is checked before anything heavy is i
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated
@@ -46,18 +47,25 @@ class PartConfig(Config):
         """Raise `ConfigError` with one sentence where this part cannot work with features of `spec`."""
 
 
-def _expand(path: Path) -> Path:
-    return path.expanduser().absolute()
+def expand(path: Path) -> Path:
+    """The absolute path that a user means: `~` is the home folder, a relative one starts at the working folder.
+
+    Raises `ValueError` where `~name` names nobody.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"there is no home folder for {path.parts[0]!r}") from error
 
 
 def _existing_folder(path: Path, info: ValidationInfo) -> Path:
-    if (info.context or {}).get("check_files", True) and not path.is_dir():
+    if (info.context or {}).get("check_files", True) and not os.path.isdir(path):  # noqa: PTH112 - it never raises
         raise ValueError(f"the folder {str(path)!r} does not exist")
     return path
 
 
-UserPath = Annotated[Path, AfterValidator(_expand)]
+UserPath = Annotated[Path, AfterValidator(expand)]
 """A path as a user writes it: `~` is the home folder, a relative one starts at the working folder; kept absolute."""
 
-ExistingFolder = Annotated[Path, AfterValidator(_expand), AfterValidator(_existing_folder)]
+ExistingFolder = Annotated[Path, AfterValidator(expand), AfterValidator(_existing_folder)]
 """A `UserPath` that must be a folder (unless the validation context says `check_files=False`)."""

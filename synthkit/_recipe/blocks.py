@@ -11,7 +11,7 @@ from synthkit._recipe.explain import ModelT, block_mark, shown, validated
 from synthkit._recipe.from_run import Saved, saved_features, saved_part
 from synthkit._recipe.model import Block, Part
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table
-from synthkit.config import FeaturesConfig, PartConfig
+from synthkit.config import FeaturesConfig, PartConfig, expand
 from synthkit.errors import ConfigError, Problem, SpecMismatch, SynthkitError, nearest
 from synthkit.specs import FeatureSpec, conversion
 
@@ -121,13 +121,13 @@ class Checker:
         if not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str) or not entry.value.value:
             self.report(entry.value.mark, f"{path}.from", f"expected the folder of a run, got {shown(entry.value)}")
             return None
-        folder = Path(entry.value.value).expanduser().absolute()
         try:
+            folder = expand(Path(entry.value.value))
             if kind == "features":
                 return self._saved_block(kind, saved_features(folder), None, entry.value.mark, path)
             part: Part = "model" if kind == "model" else "vocoder"
             return self._saved_block(kind, saved_part(folder, part), folder, entry.value.mark, path)
-        except SynthkitError as error:
+        except (SynthkitError, ValueError) as error:
             self.report(entry.value.mark, f"{path}.from", str(error))
             return None
 
@@ -168,10 +168,14 @@ class Checker:
         """Note a problem where `block` cannot work with features of `spec`."""
         try:
             if block.spec is not None:
-                conversion(spec, block.spec, giver=given, needer=f"{path} (from the run)")
+                conversion(spec, block.spec)
             elif isinstance(block.config, PartConfig):
                 block.config.check_spec(spec)
         except SpecMismatch as error:
-            self.report(where, path, " ".join(str(error).split()))
+            fields = ", ".join(
+                f"{name} is {a!r} in {given}, {b!r} in its run" for name, (a, b) in error.differences.items()
+            )
+            hint = "take these values, or leave `features:` out: then they come from the run, too"
+            self.report(where, path, f"the features are not those it was trained on: {fields}", hint)
         except ConfigError as error:
             self.report(block_mark(str(error), node or Table({}, where), where), path, str(error))

@@ -63,7 +63,10 @@ class _Check:
         self.checker = Checker(catalog, check_files)
         self.catalog = catalog
         self.start = tree.mark
-        self.written: dict[str, Entry] = {key: entry for key, entry in tree.entries.items() if not is_null(entry.value)}
+        known = {*Head.model_fields, *BLOCK_KEYS}
+        self.written: dict[str, Entry] = {
+            key: entry for key, entry in tree.entries.items() if key not in known or not is_null(entry.value)
+        }
         self.tree = Table(self.written, tree.mark)
 
     def recipe(self, source: Path) -> Recipe | None:
@@ -170,26 +173,24 @@ class _Check:
         return found
 
     def _training(self, parts: dict[Part, Block | None]) -> list[Training]:
-        node = self.tree.get("train")
-        if node is None:
-            return []
-        entries = (
-            [(item, item.mark, f"train.{index}") for index, item in enumerate(node.items)]
-            if isinstance(node, Items)
-            else [(node, self._key("train"), "train")]
-        )
         trainings: list[Training] = []
-        for item, where, path in entries:
+        for item, where, path in self._train_blocks():
             training = self._one_training(item, where, path, parts)
             if training is None:
                 continue
             part = training.settings.part
             if any(other.settings.part == part for other in trainings):
-                self.checker.report(
-                    where, path, f"the {part} is trained twice", "write one block for it, with all its steps"
-                )
+                hint = "write one block for it, with all its steps"
+                self.checker.report(where, path, f"the {part} is trained twice", hint)
             trainings.append(training)
         return trainings
+
+    def _train_blocks(self) -> list[tuple[Node, Mark, str]]:
+        """Each training with its position and path."""
+        node = self.tree.get("train")
+        if isinstance(node, Items):
+            return [(item, item.mark, f"train.{index}") for index, item in enumerate(node.items)]
+        return [] if node is None else [(node, self._key("train"), "train")]
 
     def _one_training(self, item: Node, where: Mark, path: str, parts: dict[Part, Block | None]) -> Training | None:
         settings = self.checker.settings(TrainBlock, item, where, path, ("objective",))
@@ -260,28 +261,25 @@ class _Check:
                 self.checker.report(
                     self._key(part), part, f"it is trained here, on features it was not made for: {fields}", hint
                 )
-            if round(training.settings.crop_seconds * spec.frames_per_second) < 1:
-                message = f"a crop of {training.settings.crop_seconds:g} s is shorter than one frame"
-                hint = f"a frame is {1 / spec.frames_per_second:.4g} s"
-                self.checker.report(self._crop_mark(), "train.crop_seconds", message, hint)
-
-    def _crop_mark(self) -> Mark:
-        node = self.tree.get("train")
-        for item in node.items if isinstance(node, Items) else (node,):
+        for item, _, path in self._train_blocks():
             crop = item.get("crop_seconds") if isinstance(item, Table) else None
-            if crop is not None:
-                return crop.mark
-        return self._key("train")
+            if isinstance(crop, Scalar) and isinstance(crop.value, int | float) and crop.value > 0:
+                self._holds_a_frame(crop.value, spec, crop.mark, f"{path}.crop_seconds")
+
+    def _holds_a_frame(self, seconds: float, spec: FeatureSpec, mark: Mark, path: str) -> None:
+        if round(seconds * spec.frames_per_second) < 1:
+            hint = f"a frame of these features is {1 / spec.frames_per_second:.4g} s"
+            self.checker.report(mark, path, f"a crop of {seconds:g} s is shorter than one frame", hint)
 
     def _all_have_weights(
         self, parts: dict[Part, Block | None], trainings: Sequence[Training], compare: Sequence[tuple[Mark, Block]]
     ) -> None:
         """A part that learns is trained here or comes from a run; anything else would make noise."""
-        train = self.tree.get("train")
+        all_known = len(trainings) == len(self._train_blocks())
         trained = {training.settings.part for training in trainings}
         for part, block in parts.items():
             untrained = block is not None and block.from_run is None and block.offered.offer.objective is not None
-            if block is not None and untrained and part not in trained and (train is None or trainings):
+            if block is not None and untrained and part not in trained and all_known:
                 message = f"{block.offered.offer.name!r} has to be trained, and no `train:` block does"
                 hint = f"add `train: {{part: {part}, steps: ...}}`, or take it `from:` a run"
                 self.checker.report(self._key(part), part, message, hint)

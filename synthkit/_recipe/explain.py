@@ -122,7 +122,7 @@ def explain(
 def block_mark(text: str, table: Node, where: Mark) -> Mark:
     """Where a sentence about a whole block belongs: at the first of its keys that it names, else at the block."""
     if isinstance(table, Table):
-        for key, entry in table.entries.items():
+        for key, entry in table.without("use", "from").entries.items():
             if re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text):
                 return entry.value.mark
     return where

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from synthkit.config import expand
 from synthkit.errors import UnknownName, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -29,15 +31,18 @@ def find_recipe(name_or_path: str | Path) -> Path:
     >>> find_recipe("quickstart").name
     'quickstart.yaml'
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
+    try:
+        path = expand(Path(name_or_path)) if str(name_or_path).startswith("~") else Path(name_or_path)
+    except ValueError as error:
+        raise UnknownName(str(error)) from error
+    if os.path.isfile(path):  # noqa: PTH113 - it never raises, whatever the name
         return path
     shipped = {file.stem: file for file in shipped_recipes()}
     text = str(name_or_path)
     name = text.removesuffix(".yaml").removesuffix(".yml")
     if name in shipped:
         return shipped[name]
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         inside = path / "recipe.yaml"
         hint = f"; it has a {str(inside)!r}" if inside.is_file() else ""
         raise UnknownName(f"{text!r} is a folder, not a recipe{hint}")

@@ -35,21 +35,20 @@ def saved_part(folder: Path, part: Part) -> Saved:
         has = f"; it has one of {' and '.join(others)}" if others else ": it trained nothing yet"
         raise RunError(f"the run {str(folder)!r} has no checkpoint of a {part}{has}")
     meta, file = read_meta(checkpoint), checkpoint / "meta.json"
-    try:
-        return Saved(
-            component=f"{meta['plugin']}/{meta['component']}",
-            config=meta["config"],
-            spec=FeatureSpec.from_dict(meta["spec"]),
-            file=file,
-        )
-    except KeyError as error:
-        raise CheckpointError(f"{str(file)!r} does not say its {error}") from error
+    config, spec = meta.get("config"), meta.get("spec")
+    if not (isinstance(config, Mapping) and isinstance(spec, Mapping) and "plugin" in meta and "component" in meta):
+        raise CheckpointError(f"{str(file)!r} does not say which component with which settings and spec it holds")
+    component = f"{meta['plugin']}/{meta['component']}"
+    return Saved(component=component, config=config, spec=FeatureSpec.from_dict(spec), file=file)
 
 
 def saved_features(folder: Path) -> Saved:
     """The feature extractor that the run in `folder` used. Raises `RunError`."""
     file = RunFolder(folder).require().recipe_file
-    tree, problems = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    try:
+        tree, problems = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{str(file)!r} cannot be read: {error}") from error
     features = tree.get("features") if isinstance(tree, Table) else None
     settings = plain(features) if isinstance(features, Table) else {}
     component = settings.pop("use", None)

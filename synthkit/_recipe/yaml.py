@@ -113,12 +113,15 @@ def from_python(value: Any, mark: Mark) -> Node:
     if isinstance(value, list | tuple):
         return Items(tuple(from_python(item, mark) for item in value), mark)
     if isinstance(value, PurePath):
-        return Scalar(str(value), mark)
+        value = str(value)
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise TypeError("text with bytes that are not UTF-8 cannot stand in a recipe")
     if value is None or isinstance(value, str | int | float | bool):
         return Scalar(value, mark)
     raise TypeError(f"a {type(value).__name__} cannot stand in a recipe")
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULL = re.compile(r"(?:~|null|Null|NULL)?\Z")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9][0-9_]*\Z")
@@ -251,6 +254,9 @@ class _Reader:
         elif isinstance(event, ScalarEvent):
             anchor = self._forbid(event, mark)
             value = scalar_value(event.value) if event.style is None else event.value
+            if not event.value.isprintable() and _SURROGATE.search(event.value):
+                self.report(mark, "this text has half a character (a lone surrogate) in it")
+                value = None
             open_table = self._stack[-1] if self._stack and self._stack[-1].is_table else None
             if open_table is not None and open_table.key is None:
                 self._set_key(open_table, event.value, mark)

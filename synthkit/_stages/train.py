@@ -146,7 +146,8 @@ def crop_samples(spec: FeatureSpec, frames: int) -> int:
 
 
 def build_part(block: Block, spec: FeatureSpec, labels: tuple[str, ...], catalog: Catalog) -> Component:
-    """A vocoder or a model, fresh; the caller seeds its weights. `from:` blocks get the weights of their run."""
+    """A vocoder or a model, fresh; the caller seeds its weights. `from:` blocks get the spec and weights of their run."""
+    spec = block.spec or spec
     arguments: tuple[Any, ...] = (spec, labels) if block.kind == "model" else (spec,)
     component = catalog.build(block.offered, block.config, *arguments)
     assert isinstance(component, Component)
