@@ -91,7 +91,8 @@ class MelL1(_Compared):
 
     def __init__(self, config: MetricConfig, spec: FeatureSpec) -> None:
         super().__init__(config, spec)
-        self.unit = f"{_logarithmic(spec).log} mel"
+        log = _logarithmic(spec).log
+        self.unit = f"{'dB' if log == 'db' else log} mel"
 
     def measure(self, made: np.ndarray, reference: np.ndarray) -> float:
         """Mean over channels, bands and frames."""
