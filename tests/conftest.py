@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -58,3 +58,28 @@ def synthkit_cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def fake_distribution() -> Callable[..., None]:
+    """Makes a folder look like one with an installed distribution: its metadata, its entry points and its modules.
+
+    With the folder on the path (`PYTHONPATH`, `monkeypatch.syspath_prepend`) Python finds them as it finds those of pip.
+    """
+
+    def make(
+        folder: Path, name: str, plugins: Mapping[str, str], modules: Mapping[str, str], version: str = "1.0"
+    ) -> None:
+        metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+        )
+        points = "\n".join(f"{plugin} = {module}" for plugin, module in plugins.items())
+        (metadata / "entry_points.txt").write_text(f"[synthkit]\n{points}\n", encoding="utf-8")
+        for module, text in modules.items():
+            file = folder / f"{module.replace('.', '/')}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+
+    return make
