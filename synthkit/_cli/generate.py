@@ -97,8 +97,9 @@ def command(
     for item in items:
         file = output / f"{safe_name(item.label or 'clip')}-{item.seed}.wav"
         clipped = speak(voice, item).write(file, metadata=metadata(item, type(voice).__name__, folder.name))
-        note = f" ({clipped} samples clipped)" if clipped else ""
-        context.console.print(f"{file}{note}", soft_wrap=True, markup=False)
+        context.console.print(str(file), soft_wrap=True, markup=False)
+        if clipped:
+            context.reporter.warn(f"{file.name}: {clipped} samples were too loud and are clipped")
 
 
 def _vocoder(context: Context, run: RunFolder, wanted: str | None, model: GenerativeModel) -> Vocoder:
