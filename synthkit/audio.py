@@ -40,6 +40,9 @@ _FORMATS = {
     ".aiff": ("AIFF", "PCM_16"),
     ".aif": ("AIFF", "PCM_16"),
 }
+WRITE_SUFFIXES = tuple(_FORMATS)
+"""Endings, in lower case, of the files that `Audio.write` writes."""
+
 _MAGIC = (
     (
         0,
@@ -173,7 +176,7 @@ class Audio:
         """
         path = Path(path)
         if path.suffix.lower() not in _FORMATS:
-            raise AudioError(f"cannot write {path}: its name must end in one of {', '.join(_FORMATS)}")
+            raise AudioError(f"cannot write {path}: its name must end in one of {', '.join(WRITE_SUFFIXES)}")
         try:
             encoded = self._encode(path.suffix.lower(), metadata or {})
         except soundfile.LibsndfileError as error:

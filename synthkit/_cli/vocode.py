@@ -1,0 +1,171 @@
+"""`synthkit vocode RUN|NAME in.wav out.wav`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synthkit._cli.context import Context
+from synthkit.errors import AudioError, ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from synthkit.audio import Audio
+    from synthkit.interfaces import Vocoder
+    from synthkit.specs import FeatureSpec
+
+
+@click.command("vocode")
+@click.argument("vocoder", metavar="RUN|NAME")
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.option(
+    "--preset",
+    help="For a NAME: the features to go through, at their own rate.  [default: those of melgan, at INPUT's rate]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For a NAME: a setting of the vocoder (`iterations=32`); may be repeated.",
+)
+@click.option("--rate", type=click.IntRange(min=1), help="Sample rate of OUTPUT, Hz.  [default: the vocoder's]")
+@click.option("--seed", default=0, show_default=True, help="For a vocoder that draws random numbers.")
+@click.option("--device", default="auto", show_default=True)
+@click.pass_obj
+def command(
+    context: Context,
+    vocoder: str,
+    source: Path,
+    target: Path,
+    preset: str | None,
+    settings: tuple[str, ...],
+    rate: int | None,
+    seed: int,
+    device: str,
+) -> None:
+    """Turn the sound INPUT into features and back into the sound OUTPUT.
+
+    The vocoder is the one that RUN (a run or checkpoint folder) has trained, or NAME, one that needs no training
+    (griffin-lim). INPUT is any sound file; OUTPUT ends in .wav, .flac, .ogg or .aiff and is replaced where it exists.
+    Channels and length are kept.
+    """
+    _check_target(source, target)
+    from synthkit.audio import read
+
+    sound = read(source)
+    if sound.note:
+        context.reporter.warn(f"{source}: {sound.note}")
+    ready = _vocoder(context, vocoder, sound.sample_rate, preset, _parse(settings), device)
+    began = time.perf_counter()
+    made = _vocode(context, ready, sound, seed)
+    elapsed = time.perf_counter() - began
+    out = _at_rate(made, rate or made.sample_rate, sound)
+    clipped = out.write(target)
+    parts = [
+        f"{out.seconds:.2f} s",
+        f"{out.channels} channel{'s' if out.channels > 1 else ''}",
+        f"{out.sample_rate} Hz",
+        f"{sound.seconds / elapsed:.1f} times real time",
+        f"{clipped} samples clipped",
+        _level(out, sound),
+    ]
+    context.console.print(f"{target}: {', '.join(parts)}", soft_wrap=True, markup=False)
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """Refuse what would fail after the work is done, or destroy the input."""
+    from synthkit.audio import WRITE_SUFFIXES
+
+    if target.suffix.lower() not in WRITE_SUFFIXES:
+        raise AudioError(f"cannot write {str(target)!r}: its name must end in one of {', '.join(WRITE_SUFFIXES)}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ConfigError(f"{str(target)!r} is the input itself: give the output another name")
+    if target.is_dir():
+        raise AudioError(f"cannot write {str(target)!r}: it is a folder")
+    if not target.absolute().parent.is_dir():
+        raise AudioError(f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist")
+
+
+def _vocoder(
+    context: Context, wanted: str, sample_rate: int, preset: str | None, settings: dict[str, Any], device: str
+) -> Vocoder:
+    from synthkit._run.device import pick_device
+    from synthkit._stages.loading import load_vocoder, named_vocoder, require_ready
+
+    where = pick_device(device)
+    if Path(wanted).expanduser().is_dir():
+        if preset or settings:
+            raise ConfigError("--preset and --set are for a vocoder by name: a run knows its features and settings")
+        return load_vocoder(wanted, context.catalog, where)
+    try:
+        require_ready(wanted, context.catalog)
+    except UnknownName as error:
+        raise UnknownName(f"{wanted!r} is neither the folder of a run nor a vocoder: {error}") from error
+    vocoder = named_vocoder(wanted, _spec(preset, sample_rate), context.catalog, settings)
+    vocoder.to(where)
+    return vocoder
+
+
+def _spec(preset: str | None, sample_rate: int) -> FeatureSpec:
+    if preset is None:
+        from synthkit._stages.synthesis import spec_at
+
+        return spec_at(sample_rate)
+    from synthkit.presets import find_preset
+
+    return find_preset(preset).spec
+
+
+def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
+    parsed: dict[str, Any] = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: a setting is written name=value")
+        try:
+            parsed[name.strip()] = json.loads(value)
+        except ValueError:
+            parsed[name.strip()] = value
+    return parsed
+
+
+def _vocode(context: Context, vocoder: Vocoder, sound: Audio, seed: int) -> Audio:
+    import torch
+
+    from synthkit._stages.synthesis import SpecFeatures, extract, resynthesise
+
+    features = extract(SpecFeatures(vocoder.spec), sound)
+    random = torch.Generator(device=vocoder.device).manual_seed(seed)
+    with context.reporter.task("vocode", total=100) as task:
+        return resynthesise(
+            vocoder, features, random=random, progress=lambda done, total: task.update(100 * done // max(1, total))
+        )
+
+
+def _at_rate(made: Audio, rate: int, sound: Audio) -> Audio:
+    """Another rate; at the input's own rate exactly as long as the input, whatever the way there was rounded to."""
+    import numpy as np
+
+    from synthkit.audio import Audio
+
+    out = made.resample(rate)
+    if rate != sound.sample_rate or out.frames == sound.frames:
+        return out
+    samples = np.zeros((out.channels, sound.frames), dtype=np.float32)
+    count = min(out.frames, sound.frames)
+    samples[:, :count] = out.samples[:, :count]
+    return Audio(samples, rate)
+
+
+def _level(made: Audio, sound: Audio) -> str:
+    import numpy as np
+
+    levels = [float(np.sqrt(np.mean(np.square(it.samples, dtype=np.float64)))) for it in (made, sound)]
+    if not levels[1]:
+        return "silence"
+    return f"level {20 * np.log10(max(levels[0], 1e-9) / levels[1]):+.1f} dB"
