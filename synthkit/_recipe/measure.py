@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthkit._catalog import Catalog
-from synthkit._data.pool import Crashed, Source, work_on
+from synthkit._data.pool import Source
 from synthkit._data.prepare import NO_LOSS
+from synthkit._data.verify import decode
 from synthkit.errors import ClipReport
-from synthkit.interfaces import Clip, Dataset
 
 MIN_SECONDS = 0.05
 """A shorter clip has no sound to speak of."""
@@ -99,15 +98,7 @@ def measure_folder(
     dataset = source.build()
     dataset.index(indexed)
     clips = dataset.clips()
-    reports: dict[str, ClipReport] = {}
-    with closing(work_on(source, dataset, clips, measure_clip)) as results:
-        for done, (clip, result) in enumerate(results, 1):
-            if isinstance(result, Crashed):
-                result = ClipReport(id=clip.id, code="crashed", reason=result.reason)
-            reports[clip.id] = result
-            if decoded:
-                decoded(done, len(clips))
-    ordered = [reports[clip.id] for clip in clips]
+    ordered = decode(source, dataset, clips, progress=decoded)
     usable = tuple(report for report in ordered if _is_usable(report))
     unusable = [*dataset.left_out(), *(_with_reason(report) for report in ordered if not _is_usable(report))]
     return Measured(
@@ -117,13 +108,6 @@ def measure_folder(
         beside=tuple(report for report in unusable if report.code in NO_LOSS),
         labels=_classes(usable),
     )
-
-
-def measure_clip(dataset: Dataset, clip: Clip) -> ClipReport:
-    """Decode one clip (in another process)."""
-    from synthkit.audio import check_clip
-
-    return check_clip(clip.id, lambda: dataset.open(clip))
 
 
 def _is_usable(report: ClipReport) -> bool:

@@ -57,6 +57,9 @@ class Tones(Dataset):
         samples = render(score, self._config.seconds, self._config.sample_rate, self._random(clip, 1))
         return Audio(samples, self._config.sample_rate)
 
+    def fetch(self) -> None:
+        """Nothing to do: it is made where it is used."""
+
     def score(self, clip: Clip) -> Score:
         """What the clip plays: its notes with their times and pitches. Raises `UnreadableClip` for a foreign clip."""
         if clip.label not in COMPOSERS or not clip.id.removeprefix(f"{clip.label}/").isdecimal():

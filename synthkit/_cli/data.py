@@ -1,0 +1,187 @@
+"""`synthkit data`: what a data set holds, whether it can be decoded, and how to get it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synthkit._cli.context import Context
+from synthkit.errors import ClipReport, RecipeError, SynthkitError, UnknownName, nearest
+from synthkit.interfaces import SPLITS
+
+if TYPE_CHECKING:
+    from synthkit._data.pool import Source
+    from synthkit.interfaces import Dataset
+
+_SHOWN = 200
+_MOST_LABELS = 60
+
+
+@click.group("data")
+def command() -> None:
+    """Measure, check or fetch a data set.
+
+    WHAT is the name of a data set (with its settings: --set root=DIR), a folder of recordings, or a recipe.
+    """
+
+
+def _with_what(function: Callable[..., None]) -> Callable[..., None]:
+    settings = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; may be repeated."
+    )
+    return click.argument("what")(settings(click.pass_obj(function)))
+
+
+@command.command("info")
+@click.option("--sample", default=200, show_default=True, type=click.IntRange(0), help="Decode at most so many clips.")
+@_with_what
+def info(context: Context, what: str, settings: tuple[str, ...], sample: int) -> None:
+    """Count the clips of each split and label, and measure rates, channels and lengths."""
+    from synthkit._data.verify import decode
+    from synthkit._stages.prepare import index, showing
+
+    source = find_source(what, settings, context)
+    dataset = source.build()
+    index(dataset, context.reporter)
+    clips = dataset.clips()
+    _print(context, f"{source.offered.full_name}: {source.offered.offer.summary}")
+    _print(context, f"licence: {dataset.licence or 'not stated'}")
+    if dataset.citation:
+        _print(context, f"citation: {dataset.citation}")
+    _show_counts(context, dataset)
+    some = clips[:: max(1, -(-len(clips) // sample))] if sample else []
+    with showing(context.reporter, "decode") as progress:
+        reports = decode(source, dataset, some, progress=progress)
+    _show_sound(context, reports, len(clips))
+    left_out = dataset.left_out()
+    if left_out:
+        _print(
+            context, f"{len(left_out)} other files are left out: {_codes(left_out)}; `synthkit data verify` lists them"
+        )
+
+
+@command.command("verify")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result for every clip here.")
+@_with_what
+@click.pass_context
+def verify(ctx: click.Context, context: Context, what: str, settings: tuple[str, ...], json_file: Path | None) -> None:
+    """Decode every clip and list what is wrong; the exit code is 1 if anything is."""
+    from synthkit._cli.tables import show_table
+    from synthkit._data.prepare import NO_LOSS
+    from synthkit._data.verify import verify as verify_all
+    from synthkit._stages.prepare import index, showing
+    from synthkit.storage import write_json
+
+    source = find_source(what, settings, context)
+    dataset = source.build()
+    index(dataset, context.reporter)
+    with showing(context.reporter, "verify") as progress:
+        reports = verify_all(source, dataset, progress)
+    left_out = dataset.left_out()
+    bad = [*left_out, *(report for report in reports if report.code != "ok")]
+    if json_file:
+        everything = {"clips": [asdict(report) for report in reports], "left_out": [asdict(one) for one in left_out]}
+        try:
+            write_json(json_file, {"dataset": source.offered.full_name, **everything})
+        except OSError as error:
+            raise SynthkitError(f"cannot write {str(json_file)!r}: {error.strerror or error}") from error
+    if bad:
+        rows = [(report.id, report.code, f"{report.seconds:.3g} s", report.reason) for report in bad[:_SHOWN]]
+        show_table(context.console, ("clip", "what", "length", "why"), rows)
+        if len(bad) > _SHOWN:
+            _print(context, f"... and {len(bad) - _SHOWN} more; --json FILE lists all")
+    _print(context, f"{len(reports)} clips decoded: {_codes(reports)}")
+    ctx.exit(int(any(report.code not in NO_LOSS for report in bad)))
+
+
+@command.command("fetch")
+@_with_what
+def fetch(context: Context, what: str, settings: tuple[str, ...]) -> None:
+    """Download the data set, or say where to get it."""
+    source = find_source(what, settings, context)
+    dataset = source.build()
+    dataset.fetch()
+    _print(context, f"{source.offered.offer.name} is there: {len(dataset.clips())} clips")
+
+
+def find_source(what: str, settings: Sequence[str], context: Context) -> Source:
+    """The data set that a user means by its name, a folder, or a recipe.
+
+    Raises `UnknownName` where it is none of them, `ConfigError` or `RecipeError` where settings are wrong.
+    """
+    from synthkit._data.pool import Source
+    from synthkit._recipe.find import find_recipe, shipped_recipes
+    from synthkit._recipe.load import load_recipe
+
+    catalog = context.catalog
+    names = [name for it in catalog.offers("dataset") for name in (it.offer.name, it.full_name)]
+    if what in names:
+        offered, config = catalog.configure("dataset", what, _settings(settings))
+        return Source(catalog=catalog, offered=offered, config=config)
+    if Path(what).expanduser().is_dir():
+        offered, config = catalog.configure("dataset", "folder", {"root": what, **_settings(settings)})
+        return Source(catalog=catalog, offered=offered, config=config)
+    try:
+        find_recipe(what)
+    except UnknownName as error:
+        known = [*names, *(path.stem for path in shipped_recipes())]
+        raise UnknownName(f"{what!r} is no data set, folder or recipe; {nearest(what, known)}") from error
+    recipe = load_recipe(what, catalog, overrides=settings)
+    return Source(catalog=catalog, offered=recipe.data.offered, config=recipe.data.config)
+
+
+def _settings(sets: Sequence[str]) -> dict[str, Any]:
+    from synthkit._recipe.overrides import parse_sets
+    from synthkit._recipe.yaml import plain
+
+    overrides, problems = parse_sets(sets)
+    if problems:
+        raise RecipeError(problems)
+    return {".".join(override.path): plain(override.value) for override in overrides}
+
+
+def _show_counts(context: Context, dataset: Dataset) -> None:
+    from synthkit._cli.tables import show_table
+
+    splits = {split: dataset.clips(split) for split in SPLITS}
+    labels = dataset.labels()
+    rows: list[list[str]] = []
+    if 0 < len(labels) <= _MOST_LABELS:
+        counts = {split: Counter(clip.label for clip in clips) for split, clips in splits.items()}
+        rows = [[label, *(str(counts[split][label]) for split in SPLITS)] for label in labels]
+    total = "all" if not labels or rows else f"all {len(labels)} labels"
+    rows.append([total, *(str(len(splits[split])) for split in SPLITS)])
+    show_table(context.console, ("label" if labels else "clips", *SPLITS), rows)
+
+
+def _show_sound(context: Context, reports: Sequence[ClipReport], clips: int) -> None:
+    from synthkit._cli.tables import show_table
+    from synthkit._run.reporter import duration
+
+    groups: dict[tuple[int, int], list[float]] = {}
+    for report in reports:
+        if report.seconds:
+            groups.setdefault((report.sample_rate, report.channels), []).append(report.seconds)
+    rows = []
+    for (rate, channels), lengths in sorted(groups.items(), key=lambda item: -sum(item[1])):
+        lengths.sort()
+        shown = (sum(lengths), lengths[0], lengths[len(lengths) // 2], lengths[-1])
+        rows.append((f"{rate} Hz", str(channels), str(len(lengths)), *map(duration, shown)))
+    if rows:
+        show_table(context.console, ("rate", "channels", "clips", "sound", "shortest", "middle", "longest"), rows)
+    if reports:
+        _print(context, f"measured on {len(reports)} of {clips} clips: {_codes(reports)}")
+
+
+def _codes(reports: Sequence[ClipReport]) -> str:
+    counts = Counter(report.code for report in reports)
+    return ", ".join(f"{count} {code}" for code, count in counts.most_common())
+
+
+def _print(context: Context, text: str) -> None:
+    context.console.print(text, markup=False, soft_wrap=True)
