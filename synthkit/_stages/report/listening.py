@@ -22,7 +22,7 @@ from synthkit._stages.report.pictures import (
     time_ticks,
 )
 from synthkit._stages.report.sources import Item, Version
-from synthkit._stages.report.words import duration, figure, plural
+from synthkit._stages.report.words import duration, measured, plural
 from synthkit.audio import read
 
 SOUND_BYTES = 64 * 2**20
@@ -151,18 +151,25 @@ def _role(findings: Findings, version: Version) -> str:
 
 def _facts(findings: Findings, item: Item, version: Version) -> Markup | None:
     """The clip's own figures, and what else a listener should know about this very sound."""
-    facts = []
+    facts: list[Markup | None] = []
     if not version.is_reference:
         for result in findings.results:
             value = result.item(item.id) if result.version == version.name else None
             if value is not None and math.isfinite(value) and result.score is not None:
-                unit = f" {result.score.unit}" if result.score.unit else None
-                facts.append(element("span", f"{result.metric} ", element("b", figure(value), unit)))
+                facts.append(_fact(result.metric, value, result.score.unit))
         if version.elapsed > 0:
             facts.append(element("span", "made in ", element("b", duration(version.elapsed))))
     if version.clipped:
         facts.append(element("span", f"{plural(version.clipped, 'sample')} clipped", class_="warning"))
-    return element("p", *facts, class_="facts") if facts else None
+    return element("p", *facts, class_="facts") if any(facts) else None
+
+
+def _fact(metric: str, value: float, unit: str) -> Markup | None:
+    """A clip's own figure; a longer unit stands in the table of scores, and a share of nothing is no news."""
+    if unit.startswith("of ") and value == 0:
+        return None
+    number, unit = measured(value, unit)
+    return element("span", f"{metric} ", element("b", number), f" {unit}" if 0 < len(unit) <= 3 else None)
 
 
 def axes(drawing: Markup, x_ticks: Sequence[Tick], y_ticks: Sequence[Tick], *, class_: str) -> Markup:

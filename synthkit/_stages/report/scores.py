@@ -11,9 +11,11 @@ from synthkit._catalog import Catalog
 from synthkit._recipe.model import Recipe
 from synthkit._run.reporter import Reporter
 from synthkit._stages.report.sources import Item, Version
+from synthkit._stages.report.words import duration
 from synthkit.audio import Audio, read
-from synthkit.errors import SynthkitError
+from synthkit.errors import AudioError, SynthkitError
 from synthkit.interfaces import Comparison, Metric, Score
+from synthkit.specs import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ def compute(recipe: Recipe, items: Sequence[Item], catalog: Catalog, reporter: R
     compared = [item for item in items if item.reference is not None]
     with reporter.task("metrics", len(compared)) as task:
         for number, item in enumerate(compared, 1):
-            for version, comparison in _comparisons(item):
+            for version, comparison in _comparisons(item, recipe.spec):
                 for (_, name), metric in running.items():
                     if name == version.name:
                         metric.update(item.id, comparison)
@@ -57,21 +59,30 @@ def compute(recipe: Recipe, items: Sequence[Item], catalog: Catalog, reporter: R
     return results
 
 
-def _comparisons(item: Item) -> list[tuple[Version, Comparison]]:
+def _comparisons(item: Item, spec: FeatureSpec) -> list[tuple[Version, Comparison | AudioError]]:
     assert item.reference is not None
     original = read(item.reference.file)
-    pairs = []
+    pairs: list[tuple[Version, Comparison | AudioError]] = []
     for version in item.made:
-        made, reference = aligned(read(version.file), original)
-        pairs.append((version, Comparison(made=made, reference=reference, elapsed=version.elapsed)))
+        try:
+            made, reference = aligned(read(version.file), original, spec)
+        except AudioError as error:
+            pairs.append((version, error))
+        else:
+            pairs.append((version, Comparison(made=made, reference=reference, elapsed=version.elapsed)))
     return pairs
 
 
-def aligned(made: Audio, reference: Audio) -> tuple[Audio, Audio]:
-    """Both at the rate of the reference, with the same channels (else mixed to one) and the length of the shorter."""
-    made = made.resample(reference.sample_rate)
+def aligned(made: Audio, reference: Audio, spec: FeatureSpec) -> tuple[Audio, Audio]:
+    """Both at the rate of the spec, with the same channels (else mixed to one) and the length of the shorter.
+
+    Raises `AudioError` where the lengths differ by more than a hop, which whole frames do not explain.
+    """
+    made, reference = made.resample(spec.sample_rate), reference.resample(spec.sample_rate)
     if made.channels != reference.channels:
         made, reference = made.mono(), reference.mono()
+    if abs(made.frames - reference.frames) > spec.hop_length:
+        raise AudioError(f"it lasts {duration(made.seconds)}, its original {duration(reference.seconds)}")
     count = min(made.frames, reference.frames)
     return made.crop(0, count), reference.crop(0, count)
 
@@ -85,8 +96,10 @@ class _Running:
         self._failed = 0
         self._problem = ""
 
-    def update(self, clip: str, comparison: Comparison) -> None:
+    def update(self, clip: str, comparison: Comparison | AudioError) -> None:
         try:
+            if isinstance(comparison, AudioError):
+                raise comparison
             self._metric.update(comparison)
         except Exception as error:  # noqa: BLE001 - a metric of a plugin may raise anything; the page says what it was
             self._failed += 1

@@ -12,7 +12,7 @@ from synthkit._stages.report.listening import axes
 from synthkit._stages.report.markup import Markup, content, element
 from synthkit._stages.report.scores import Result
 from synthkit._stages.report.sources import History, Series
-from synthkit._stages.report.words import change, duration, figure, plural
+from synthkit._stages.report.words import change, duration, figure, measured, plural
 from synthkit.interfaces import ClipReport
 
 _FEW = 12
@@ -56,18 +56,17 @@ def _score_row(metric: str, summary: str, results: Sequence[Result]) -> list[Mar
     score = next((result.score for result in mine if result.score), None)
     explained = [element("span", summary, class_="summary")]
     if score:
-        explained.append(element("span", _BETTER[score.better], class_="better"))
+        unit = f" ({score.unit})" if score.unit and not score.unit.startswith("of ") else ""
+        explained.append(element("span", _BETTER[score.better], unit, class_="better"))
     best = scores.best(mine)
     cells = [element("th", element("code", metric), *explained, scope="row")]
     for result in mine:
-        value = figure(result.score.value) if result.score else "–"
-        unit = element("span", f" {result.score.unit}", class_="unit") if result.score and result.score.unit else None
+        value = measured(result.score.value, result.score.unit)[0] if result.score else figure(None)
         if result.version == best:
-            cells.append(
-                element("td", element("strong", value, unit), element("span", "best", class_="badge"), class_="best")
-            )
+            badge = element("span", "best", class_="badge")
+            cells.append(element("td", badge, " ", element("strong", value), class_="best"))
         else:
-            cells.append(element("td", value, unit))
+            cells.append(element("td", value))
     return cells
 
 

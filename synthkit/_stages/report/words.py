@@ -23,6 +23,19 @@ def figure(value: float | None) -> str:
     return text.replace("-", "−", 1) if value < 0 else text
 
 
+def measured(value: float | None, unit: str) -> tuple[str, str]:
+    """A number and its unit as they are shown; a share (`of samples`, `of frames`) becomes a percentage.
+
+    >>> measured(5.123, "dB"), measured(0.0123, "of samples"), measured(None, "of frames")
+    (('5.12', 'dB'), ('1.23%', 'of samples'), ('–', ''))
+    """
+    if value is None or not math.isfinite(value):
+        return figure(value), ""
+    if unit.startswith("of "):
+        return figure(100 * value) + "%", unit
+    return figure(value), unit
+
+
 def duration(seconds: float) -> str:
     """A length of time.
 
