@@ -124,8 +124,11 @@ class Pipeline:
 
     def _inputs(self) -> dict[str, dict[str, Any]]:
         """What each stage depends on; a later stage depends on what the earlier ones depend on."""
+        from synthkit._stages.prepare import index
+
         recipe = self.recipe
         dataset = self.catalog.build(recipe.data.offered, recipe.data.config)
+        index(dataset, self.reporter)
         prepare = {
             "data": _describe(recipe.data),
             "clips": _clips_fingerprint(dataset),
