@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +242,7 @@ def read(path: str | Path) -> Audio:
     blocks: list[np.ndarray] = []
     rate = 0
     try:
-        with _Sequential(path) as file:
+        with _Sequential(_name_for_libsndfile(path)) as file:
             rate, channels = file.samplerate, file.channels
             for block in _blocks(file):
                 blocks.append(block)
@@ -304,6 +306,11 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+
+def _name_for_libsndfile(path: Path) -> str | bytes:
+    """The bytes of the name where names are bytes: soundfile cannot encode one that is no UTF-8."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def _blocks(file: _Sequential) -> Iterator[np.ndarray]:
