@@ -87,7 +87,7 @@ class _Composer:
     def _core(self, model: type[BaseModel], **more: Any) -> dict[str, Any]:
         block = self._model(model)
         block["properties"] |= more
-        return {**block, "type": ["object", "null"]}
+        return {"description": (model.__doc__ or "").strip(), **block, "type": ["object", "null"]}
 
     def _list(self, kind: Kind, description: str, may_be_from: bool) -> dict[str, Any]:
         return {"description": description, "type": ["array", "null"], "items": self._component(kind, may_be_from)}
