@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,17 +96,26 @@ class SpecFeatures(FeatureExtractor):
 
 
 def spec_at(sample_rate: int) -> FeatureSpec:
-    """MelGAN's published features with the same geometry in time and bands up to half the rate, at any sample rate.
+    """Features like MelGAN's for any sample rate: frames as long in time, bands as dense, up to half the rate.
 
     The hop is a multiple of 16 samples, so that the FFT stays quick; at 22,050 Hz it is the preset `melgan` itself.
 
-    >>> spec_at(22050) == PRESETS["melgan"].spec, spec_at(44100).hop_length, spec_at(48000).n_fft
-    (True, 512, 2240)
+    >>> spec_at(22050) == PRESETS["melgan"].spec, spec_at(44100).hop_length, spec_at(44100).n_mels, spec_at(48000).n_fft
+    (True, 512, 96, 2240)
     """
     base = PRESETS["melgan"].spec
     hop = max(1, round(base.hop_length * sample_rate / base.sample_rate / 16)) * 16
     window = base.n_fft // base.hop_length * hop
-    return replace(base, sample_rate=sample_rate, n_fft=window, win_length=window, hop_length=hop, f_max=None)
+    top, base_top = dsp.hz_to_mel(np.array([sample_rate / 2, base.band_top]), base.mel_scale)
+    return replace(
+        base,
+        sample_rate=sample_rate,
+        n_fft=window,
+        win_length=window,
+        hop_length=hop,
+        n_mels=max(1, round(base.n_mels * top / base_top)),
+        f_max=None,
+    )
 
 
 def covering_frames(spec: FeatureSpec, samples: int) -> int:
