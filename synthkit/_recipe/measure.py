@@ -106,7 +106,7 @@ def measure_folder(
         usable=Group(usable),
         lost=tuple(report for report in unusable if report.code not in NO_LOSS),
         beside=tuple(report for report in unusable if report.code in NO_LOSS),
-        labels=_classes(usable),
+        labels=classes(usable),
     )
 
 
@@ -121,7 +121,7 @@ def _with_reason(report: ClipReport) -> ClipReport:
     return ClipReport(id=report.id, code="too-short", reason=reason, seconds=report.seconds)
 
 
-def _classes(usable: Sequence[ClipReport]) -> tuple[str, ...]:
+def classes(usable: Sequence[ClipReport]) -> tuple[str, ...]:
     """The sub-folders' names, if every clip lies in one, there are several of them, and each holds several clips."""
     folders = Counter(clip.id.split("/", 1)[0] for clip in usable if "/" in clip.id)
     if sum(folders.values()) < len(usable) or not 2 <= len(folders) <= _MOST_LABELS:
