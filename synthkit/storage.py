@@ -71,7 +71,7 @@ def file_hash(path: Path) -> str:
 
 def text_hash(text: str) -> str:
     """The SHA-256 of a text, hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
