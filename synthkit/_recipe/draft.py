@@ -1,4 +1,7 @@
-"""Writes a recipe for a measured folder. Its comments say what was measured and why a number was chosen."""
+"""Writes a recipe for a measured folder. Its comments say what was measured and why a number was chosen.
+
+The text names shipped components as the files in `recipes/` do; the command checks it against the catalogue like any other.
+"""
 
 from __future__ import annotations
 
