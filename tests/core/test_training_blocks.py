@@ -1,0 +1,185 @@
+"""The blocks that objectives are made of: games, the adversary, the losses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from synthkit import dsp
+from synthkit.specs import FeatureSpec
+from synthkit.training.adversary import GAMES, Adversary, Judgement
+from synthkit.training.engine import Engine, seeded
+from synthkit.training.losses import RESOLUTIONS, feature_matching, mel_l1, multi_resolution_stft
+
+SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=128, n_mels=20)
+
+
+def noise(count: int = 2, samples: int = 4000, seed: int = 1) -> Tensor:
+    return torch.rand(count, samples, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+class TwoScales(nn.Module):
+    """A critic of two scales with one layer before the score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv1d(1, 3, 5) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Conv1d(3, 1, 3) for _ in range(2))
+
+    def forward(self, samples: Tensor) -> list[list[Tensor]]:
+        judged = []
+        for scale, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True)):
+            seen = torch.tanh(layer(samples[..., :: 2**scale]))
+            judged.append([seen, head(seen)])
+        return judged
+
+
+def adversary(game: str = "hinge", learning_rate: float = 1e-2) -> Adversary:
+    with seeded(1):
+        critic = TwoScales()
+    optimiser = torch.optim.SGD(critic.parameters(), learning_rate)
+    return Adversary(critic, optimiser, game, Engine())  # type: ignore[arg-type]
+
+
+def test_hinge_ignores_what_is_beyond_the_margin() -> None:
+    hinge = GAMES["hinge"]
+    real, made = torch.tensor([1.0, 5.0], requires_grad=True), torch.tensor([-1.0, -7.0], requires_grad=True)
+    loss = hinge.critic(real, made)
+    loss.backward()
+    assert loss == 0
+    assert not real.grad.any()
+    assert not made.grad.any()
+    assert hinge.critic(torch.tensor([0.0]), torch.tensor([0.0])) == 2
+
+
+def test_least_squares_is_smallest_at_one_and_nought() -> None:
+    squares = GAMES["least-squares"]
+    best = squares.critic(torch.tensor([1.0]), torch.tensor([0.0]))
+    assert best == 0
+    assert all(squares.critic(torch.tensor([1.0 + d]), torch.tensor([-d])) > 0 for d in (-0.5, 0.5))
+    assert squares.generator(torch.tensor([1.0])) == 0
+
+
+@pytest.mark.parametrize("game", list(GAMES))
+def test_a_generators_loss_falls_as_the_score_of_the_made_rises(game: str) -> None:
+    made = torch.tensor([-0.5], requires_grad=True)
+    GAMES[game].generator(made).backward()  # type: ignore[index]
+    assert made.grad.item() < 0
+
+
+@pytest.mark.parametrize("game", list(GAMES))
+def test_learning_the_critic_lowers_its_loss_and_leaves_the_made_alone(game: str) -> None:
+    one = adversary(game)
+    real, made = noise()[:, None], (0.1 * noise(seed=2)[:, None]).requires_grad_()
+    losses = [one.learn(real, made)[0] for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert not losses[0].requires_grad
+    assert made.grad is None
+
+
+def test_learning_returns_what_was_said_before_the_step_without_gradient() -> None:
+    one = adversary()
+    real = noise()[:, None]
+    with torch.no_grad():
+        before = one.critic(real)
+    said = one.learn(real, 0.1 * real)[1]
+    for said_scale, scale in zip(said.layers, before, strict=True):
+        assert not any(layer.requires_grad for layer in said_scale)
+        assert all(torch.equal(one, other) for one, other in zip(said_scale, scale, strict=True))
+    assert [len(scale) for scale in said.features] == [1, 1]
+    assert [score.shape[1] for score in said.scores] == [1, 1]
+
+
+def test_judging_gives_the_made_a_gradient_and_the_critic_none() -> None:
+    one = adversary()
+    made = noise()[:, None].requires_grad_()
+    one.fooled(one.judge(made)).backward()
+    assert made.grad is not None
+    assert made.grad.abs().sum() > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in one.critic.parameters())
+
+
+def test_scores_are_averaged_over_a_map_and_added_over_the_scales() -> None:
+    one = adversary()
+    maps = (torch.tensor([1.0, 3.0]), torch.tensor([5.0]))
+    assert one.fooled(Judgement(tuple((score, score) for score in maps))) == -7
+
+
+def test_feature_matching_adds_over_layers_and_averages_over_scales() -> None:
+    real = [[torch.zeros(2, 3), torch.zeros(4)], [torch.zeros(1), torch.zeros(5)]]
+    made = [[torch.full((2, 3), 1.0), torch.full((4,), -2.0)], [torch.tensor([3.0]), torch.zeros(5)]]
+    assert feature_matching(made, real) == (1 + 2 + 3 + 0) / 2
+
+
+def test_feature_matching_teaches_the_made_alone() -> None:
+    made, real = torch.ones(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    feature_matching([[made]], [[real]]).backward()
+    assert made.grad is not None
+    assert real.grad is None
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 2.0, 4.0])
+def test_multi_resolution_stft_of_a_louder_sound(scale: float) -> None:
+    """`a x` against `x`: convergence |1 - a|, log magnitudes |ln a|."""
+    sound = noise()
+    expected = abs(1 - scale) + abs(math.log(scale))
+    assert float(multi_resolution_stft(scale * sound, sound)) == pytest.approx(expected, rel=5e-3)
+
+
+def test_multi_resolution_stft_is_the_mean_of_its_resolutions() -> None:
+    made, real = noise(seed=1), noise(seed=2)
+    each = [float(multi_resolution_stft(made, real, [resolution])) for resolution in RESOLUTIONS]
+    assert float(multi_resolution_stft(made, real)) == pytest.approx(sum(each) / 3, rel=1e-5)
+    assert len({round(value, 3) for value in each}) > 1
+
+
+def test_multi_resolution_stft_agrees_with_torch_stft() -> None:
+    """An independent computation of Parallel WaveGAN's formula for one resolution, centred by `torch.stft` itself."""
+    made, real = noise(seed=1), noise(seed=2)
+
+    def magnitude(samples: Tensor) -> Tensor:
+        window = torch.hann_window(600)
+        spectrum = torch.stft(samples, 1024, 120, 600, window, center=True, pad_mode="reflect", return_complex=True)
+        return spectrum.abs().clamp(min=1e-7**0.5)
+
+    x, y = magnitude(made), magnitude(real)
+    expected = (y - x).norm() / y.norm() + (y.log() - x.log()).abs().mean()
+    assert float(multi_resolution_stft(made, real, RESOLUTIONS[:1])) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_multi_resolution_stft_hears_a_shift_in_pitch_more_than_in_phase() -> None:
+    time = torch.arange(8000) / 8000
+    tone, shifted, higher = (torch.sin(2 * torch.pi * f * time + p)[None] for f, p in ((440, 0), (440, 1), (466, 0)))
+    assert multi_resolution_stft(shifted, tone) < 0.5 * multi_resolution_stft(higher, tone)
+
+
+@pytest.mark.parametrize("samples", [1, 100, 1024, 1025])
+def test_short_crops_have_a_multi_resolution_stft(samples: int) -> None:
+    assert multi_resolution_stft(noise(2, samples), noise(2, samples, seed=2)).isfinite()
+
+
+@pytest.mark.parametrize("made_level", [0.0, 0.1])
+@pytest.mark.parametrize("real_level", [0.0, 0.1])
+def test_gradients_are_finite_at_silence(made_level: float, real_level: float) -> None:
+    real = real_level * noise()
+    for loss in (
+        lambda made: multi_resolution_stft(made, real),
+        lambda made: mel_l1(made, dsp.log_mel(real, SPEC), SPEC),
+    ):
+        made = (made_level * noise(seed=2)).requires_grad_()
+        value = loss(made)
+        value.backward()
+        assert value.isfinite()
+        assert made.grad is not None
+        assert made.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("log", "unit"), [("log10", 1.0), ("ln", math.log(10)), ("db", 10.0)])
+def test_mel_l1_is_in_the_units_of_the_spec(log: str, unit: float) -> None:
+    spec = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=128, n_mels=20, log=log, floor=1e-9)  # type: ignore[arg-type]
+    features = dsp.log_mel(noise(), spec)
+    assert float(mel_l1(0.1 * noise(), features, spec)) == pytest.approx(unit, rel=2e-3)
+    assert mel_l1(noise(), features, spec) == 0
