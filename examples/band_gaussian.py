@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from synthkit import hookimpl
 from synthkit.config import Config, PartConfig
-from synthkit.errors import ConfigError
+from synthkit.errors import ConfigError, nearest
 from synthkit.interfaces import Batch, Component, GenerativeModel, Objective, Offer, Progress, Request
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import Engine
@@ -68,6 +68,9 @@ class BandGaussian(GenerativeModel):
     ) -> Tensor:
         if request.prompt is not None:
             raise ConfigError("band-gaussian knows no past, so it cannot continue a prompt")
+        unknown = sorted(set(request.labels or ()) - set(self.labels))
+        if unknown:
+            raise ConfigError(f"band-gaussian knows no label {unknown[0]!r}; {nearest(unknown[0], self.labels)}")
         items = []
         for number in range(request.count):
             label = self.labels.index(request.labels[number]) if request.labels else 0
