@@ -74,7 +74,7 @@ class Features:
 
         Raises `SpecMismatch` naming every field that differs in another way.
         """
-        change = conversion(self.spec, spec, giver="the features", needer=needer)
+        change = conversion(self.spec, spec, giver="the input", needer=needer)
         if self.spec == spec:
             return self
         fields = ", ".join(
