@@ -107,17 +107,16 @@ def _reed(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
     t = np.arange(len(envelope)) / sample_rate
     k = _partials(hertz, sample_rate, 12)
     phase = _vibrato(t, hertz, random.uniform(4.8, 6.0), 0.006)
-    return note.level * envelope * _harmonics(phase, 1.0 / k, 0.5 + 0.25 * envelope)
+    return note.level * envelope * _harmonics(phase, 1.0 / k**0.6, 0.58 + 0.25 * envelope)
 
 
-def _flute(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
-    """Few harmonics and some breath."""
-    hertz, envelope = _hertz(note), _adsr(note, sample_rate, 0.06, 0.1, 0.85, 0.07)
+def _brass(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
+    """As loud as bright: the attack overshoots, and the harmonics follow the envelope (Risset 1966)."""
+    hertz, envelope = _hertz(note), _adsr(note, sample_rate, 0.05, 0.12, 0.7, 0.06)
     t = np.arange(len(envelope)) / sample_rate
-    k = _partials(hertz, sample_rate, 5)
-    tone = _harmonics(_vibrato(t, hertz, random.uniform(4.5, 5.5), 0.004), 0.8 ** (k - 1) / k**1.5)
-    breath = _band_noise(len(t), sample_rate, random, hertz, 3 * hertz, slope=5)
-    return note.level * envelope * (tone + 0.03 * breath) * 0.8
+    k = _partials(hertz, sample_rate, 14)
+    phase = _vibrato(t, hertz, random.uniform(5.0, 6.0), 0.004)
+    return note.level * envelope * _harmonics(phase, 1.0 / k**0.3, 0.35 + 0.45 * envelope) * 0.7
 
 
 def _keys(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
@@ -153,17 +152,24 @@ def _strings(note: Note, sample_rate: int, random: np.random.Generator) -> Sampl
 
 
 def _plucked(
-    hertz: float, seconds: float, sample_rate: int, random: np.random.Generator, loss: float, softness: float
+    hertz: float,
+    seconds: float,
+    sample_rate: int,
+    random: np.random.Generator,
+    *,
+    loss: float,
+    damping: float,
+    softness: float,
 ) -> Samples:
-    """A string (Karplus and Strong 1983): a burst of noise that goes round a delay and is averaged in each round.
+    """A string (Karplus and Strong 1983): a burst of noise that goes round a delay and is smoothed in each round.
 
-    The average makes the delay half a sample longer; a share of the next sample tunes it. `softness` is the width of the
-    finger, as a share of the string.
+    Smoothing adds `damping` times the next sample (Jaffe and Smith 1983), which makes the delay longer by that share of a
+    sample; a second such filter tunes it. `softness` is the width of the finger, as a share of the string.
     """
-    delay = sample_rate / hertz - 0.5
+    delay = sample_rate / hertz - damping
     period = int(delay)
-    share = delay - period
-    taps = loss * np.array([0.5 * (1 - share), 0.5, 0.5 * share])
+    tuning = delay - period
+    taps = loss * np.convolve([1 - damping, damping], [1 - tuning, tuning])
     count = round(seconds * sample_rate)
     string = np.zeros(period + 2 + count + period)
     finger = np.hanning(3 + round(softness * period))
@@ -178,12 +184,12 @@ def _plucked(
 
 
 def _guitar(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
-    string = _plucked(_hertz(note), note.seconds + 0.05, sample_rate, random, 0.996, softness=0.05)
+    string = _plucked(_hertz(note), note.seconds + 0.05, sample_rate, random, loss=0.997, damping=0.2, softness=0.03)
     return note.level * string * _release(len(string), 0.05, sample_rate) * 1.2
 
 
 def _string_bass(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
-    string = _plucked(_hertz(note), note.seconds + 0.04, sample_rate, random, 0.97, softness=0.5)
+    string = _plucked(_hertz(note), note.seconds + 0.04, sample_rate, random, loss=0.97, damping=0.5, softness=0.5)
     t = np.arange(len(string)) / sample_rate
     body = np.sin(2 * np.pi * _hertz(note) * t) * np.exp(-t / 0.5)
     return note.level * (string + 0.8 * body) * np.minimum(1.0, t / 0.015) * _release(len(string), 0.04, sample_rate)
@@ -202,8 +208,8 @@ def _release(count: int, seconds: float, sample_rate: int) -> Samples:
 
 
 def _bell(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
-    """Partials that are no harmonics, the higher ones shorter (Risset's bell, 1969)."""
-    return _modes(note, sample_rate, random, (0.56, 0.92, 1.19, 1.71, 2.0, 2.74, 3.0, 3.76, 4.07), ring=0.9)
+    """A church bell without its hum: prime, minor third, fifth, octave and above, the higher ones shorter."""
+    return _modes(note, sample_rate, random, (1.0, 1.2, 1.5, 2.0, 2.51, 2.66, 3.01, 4.17), ring=0.9)
 
 
 def _music_box(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
@@ -297,14 +303,14 @@ def _rain(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
     """Thousands of drops over a soft hiss."""
     count = len(_time(note.seconds, sample_rate))
     drops = np.zeros(count)
-    places = random.integers(count, size=int(random.uniform(150, 500) * note.seconds))
+    places = random.integers(count, size=int(random.uniform(300, 900) * note.seconds))
     drops[places] = random.exponential(1.0, size=len(places)) * random.choice([-1.0, 1.0], size=len(places))
     size = _fft_size(count)
     frequency = np.fft.rfftfreq(size, 1 / sample_rate)
     shape = np.exp(-0.5 * (np.log2(np.maximum(frequency, 1.0) / 3500.0) / 0.8) ** 2)
     splashes = np.fft.irfft(np.fft.rfft(drops, size) * shape, size)[:count]
     hiss = _band_noise(count, sample_rate, random, 1500, 9000)
-    return note.level * (splashes + 0.06 * _wandering(count, 4, 0.5, random) * hiss)
+    return note.level * (splashes + 0.25 * _wandering(count, 4, 0.5, random) * hiss)
 
 
 def _steam(note: Note, sample_rate: int, random: np.random.Generator) -> Samples:
@@ -317,7 +323,7 @@ def _steam(note: Note, sample_rate: int, random: np.random.Generator) -> Samples
 
 INSTRUMENTS: dict[str, Callable[[Note, int, np.random.Generator], Samples]] = {
     "reed": _reed,
-    "flute": _flute,
+    "brass": _brass,
     "keys": _keys,
     "organ": _organ,
     "strings": _strings,

@@ -117,7 +117,7 @@ def _scale_pitch(scale: Sequence[int], root: int, degree: int) -> int:
 def _melody(phrases: Sequence[_Phrase], random: np.random.Generator) -> list[Note | None]:
     """A motif, said again a little higher or lower in every phrase; the piece ends on the tonic."""
     scale, root = SCALES[_pick(random, SCALES)], int(random.integers(60, 69))
-    voice = ("reed", "flute", "keys")[_pick(random, "rfk")]
+    voice = ("reed", "brass", "keys")[_pick(random, "rbk")]
     rhythm = [length for _ in range(3) for length in _MELODY_RHYTHMS[_pick(random, _MELODY_RHYTHMS)]]
     steps = random.choice([-2, -1, -1, 0, 1, 1, 2, 3], size=len(rhythm))
     notes: list[Note | None] = []
@@ -186,13 +186,13 @@ def _bass(phrases: Sequence[_Phrase], random: np.random.Generator) -> list[Note 
 
 def _bells(phrases: Sequence[_Phrase], random: np.random.Generator) -> list[Note | None]:
     """Sparse high notes of a pentatonic scale that ring into each other."""
-    scale, root = SCALES[3 + _pick(random, SCALES[3:])], int(random.integers(82, 89))
+    scale, root = SCALES[3 + _pick(random, SCALES[3:])], int(random.integers(86, 92))
     voice = ("bell", "music box")[_pick(random, "bm")]
     notes: list[Note | None] = []
     for phrase in phrases:
         at = 0.0
         while at < phrase.beats - 0.2:
-            pitch = _scale_pitch(scale, root, int(random.integers(-1, 7)))
+            pitch = _scale_pitch(scale, root, int(random.integers(-1, 6)))
             notes.append(phrase.note(at, 6.0, pitch, random.uniform(0.5, 1.0), voice))
             at += float(random.choice([0.5, 0.5, 1.0, 1.0, 1.5]))
     return notes

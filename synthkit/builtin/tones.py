@@ -14,7 +14,7 @@ from synthkit.errors import UnreadableClip
 from synthkit.interfaces import Clip, Dataset, Split
 from synthkit.storage import text_hash
 
-VERSION = 1
+VERSION = 2
 """Changes whenever the same settings would sound different."""
 _EVERY = 10  # of so many clips of a label, one is for validation and one for the test
 
