@@ -14,7 +14,9 @@ from torch import Tensor
 from synthkit import dsp
 from synthkit.audio import read
 from synthkit.errors import ConfigError
+from synthkit.presets import PRESETS
 from synthkit.specs import FeatureSpec
+from synthkit.testing import Check, check_vocoder, declaration
 from synthkit_griffin_lim.config import GriffinLimConfig
 from synthkit_griffin_lim.inversion import MelInversion
 from synthkit_griffin_lim.phase import PhaseEstimator
@@ -63,7 +65,7 @@ def error_db(sound: Tensor, wanted: Tensor, spec: FeatureSpec) -> float:
 @pytest.mark.parametrize("frames", [1, 2, 3, 17, 130])
 def test_as_long_as_the_spec_says(spec: FeatureSpec, frames: int) -> None:
     features = torch.rand(2, spec.n_mels, frames, generator=torch.Generator().manual_seed(frames))
-    made = vocode(features, spec, iterations=1)
+    made = vocode(features, spec, iterations=1, inversion_iterations=2)
     assert made.shape == (2, spec.samples(frames))
     assert made.dtype == torch.float32
     assert torch.isfinite(made).all()
@@ -222,7 +224,7 @@ def test_inversion_of_mels_that_no_sound_has_is_the_best_there_is() -> None:
     bank = dsp.mel_filterbank(spec).double()
     random = torch.Generator().manual_seed(2)
     mel = (bank @ dsp.stft_magnitude(melody(spec, 8), spec)[0].double()) * torch.exp(
-        torch.randn(40, 8, generator=random, dtype=torch.float64)
+        1.5 * torch.randn(40, 8, generator=random, dtype=torch.float64)
     )
     found = MelInversion(bank, iterations=60)(mel)
     sums = bank.sum(1, keepdim=True)
@@ -231,22 +233,35 @@ def test_inversion_of_mels_that_no_sound_has_is_the_best_there_is() -> None:
     envelope = torch.zeros(bank.shape[1], 8, dtype=torch.float64)
     envelope[reached] = (unit[:, reached] / unit[:, reached].sum(0)).T @ (mel / sums)
     weight = ((unit * unit) @ envelope).rsqrt()
+    impossible = 0
     for frame in range(8):
         scaled = (weight[:, frame, None] * unit).numpy()
         target = (weight[:, frame] * mel[:, frame] / sums[:, 0]).numpy()
-        best = nnls(scaled, target)[1]
-        assert best > 1e-2 * np.linalg.norm(target)  # no sound has this mel
-        assert np.linalg.norm(scaled @ found[:, frame].numpy() - target) <= best * (1 + 1e-4)
+        size, best = np.linalg.norm(target), nnls(scaled, target)[1]
+        impossible += best > 0.05 * size
+        assert np.linalg.norm(scaled @ found[:, frame].numpy() - target) <= best * (1 + 1e-4) + 1e-5 * size
+    assert impossible >= 4
 
 
 def test_says_what_it_cannot_work_with() -> None:
-    sparse = dataclasses.replace(MELGAN, hop_length=600)
-    with pytest.raises(ConfigError, match="hop_length 600 is more than half of win_length 1024"):
+    sparse = dataclasses.replace(MELGAN, hop_length=800)
+    with pytest.raises(ConfigError, match="hop_length 800 is more than three quarters of win_length 1024"):
         GriffinLim(GriffinLimConfig(), sparse)
     with pytest.raises(ConfigError, match=r"\[B, 80, N\]"):
         vocode(torch.zeros(1, 64, 3), MELGAN)
     with pytest.raises(ConfigError, match="not finite"):
         vocode(torch.full((1, 80, 3), float("nan")), MELGAN)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_laws_of_vocoders_hold_for_every_preset(preset: str) -> None:
+    config = GriffinLimConfig(iterations=3)
+    check_vocoder(lambda: GriffinLim(config, PRESETS[preset].spec), config=config)
+
+
+@pytest.mark.parametrize("check", declaration("synthkit_griffin_lim.plugin"), ids=str)
+def test_the_declaration(check: Check) -> None:
+    check()
 
 
 CLIPS = ("music/citychill.ogg", "speech/jfk.flac")
