@@ -171,7 +171,7 @@ def reason_of(error: BaseException) -> str:
 
 def _is_machinery(filename: str) -> bool:
     path, here = Path(filename), Path(__file__)
-    ours = path.parent == here.parent and path.name in (here.name, "_catalog.py")
+    ours = path.parent == here.parent and path.name in (here.name, "_catalog.py", "offers.py")
     return ours or path.parent.name in ("importlib", "metadata", "pluggy")
 
 

@@ -8,6 +8,7 @@ from synthkit._cli.context import Context
 from synthkit._cli.tables import show_table
 from synthkit.errors import UnknownName, nearest
 from synthkit.interfaces import KINDS
+from synthkit.offers import noun
 
 
 @click.command("list")
@@ -24,9 +25,10 @@ def command(context: Context, kind: str | None) -> None:
         show_table(context.console, ["Preset", "Summary"], _presets())
     elif wanted == "recipe":
         show_table(context.console, ["Recipe", "Description"], _recipes())
+    elif rows := _components(context, wanted):
+        show_table(context.console, ["Name", "Kind", "Summary", "Plugin"], rows)
     else:
-        columns = ["Name", "Kind", "Summary", "Plugin"]
-        show_table(context.console, columns, _components(context, wanted))
+        click.echo(f"no plugin offers a {noun(wanted or 'component')}")
 
 
 def _kind(text: str) -> str:

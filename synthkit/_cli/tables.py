@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -22,7 +24,12 @@ def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    if not console.is_terminal:  # a program that reads the table wants each row on one line, however long
-        wide = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
-        console.width = max(wide, console.width)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    # A program that reads the table wants each row on one line, however long.
+    wide = Measurement.get(console, console.options.update(max_width=100_000), table).maximum
+    console.width = max(wide, console.width)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
