@@ -140,7 +140,9 @@ def _some(prepared: Prepared, split: Split, count: int, reporter: Reporter) -> S
     if not entries:
         reporter.warn(f"the {split} split is empty: clips of the train split are used")
         entries = prepared.entries("train")
-    count = min(count, len(entries))
+    if count > len(entries):
+        reporter.say(f"the {split} split has {len(entries)} clips, {count} were asked for")
+        count = len(entries)
     return [entries[index * len(entries) // count] for index in range(count)]
 
 

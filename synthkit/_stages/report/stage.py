@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from synthkit._catalog import Catalog
 from synthkit._recipe.model import Block, Recipe
 from synthkit._run.folder import RunFolder, write_text
@@ -35,9 +38,23 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
         environment=environment.describe(str(device), _plugins(recipe)),
         stage_seconds=read_stage_seconds(run),
     )
-    write_json(run.report_json, figures(findings))
+    content = figures(findings)
+    write_json(run.report_json, content)
     write_text(run.report_html, render(findings, reporter))
-    reporter.say(f"report: {str(run.report_html)!r}")
+    for line in _summary(content):
+        reporter.say(f"report: {line}")
+
+
+def _summary(content: Mapping[str, Any]) -> Iterator[str]:
+    """The page's main figures in a few words: how far each validation term fell, and the first metric of each version."""
+    for part, terms in content["validation"].items():
+        for name, ends in terms.items():
+            if ends["first"] is not None and ends["last"] is not None:
+                yield f"{part} {name} went from {ends['first']:.3g} to {ends['last']:.3g} on the validation split"
+    if content["scores"]:
+        first = content["scores"][0]["name"]
+        scores = [score for score in content["scores"] if score["name"] == first and score["value"] is not None]
+        yield f"{first} is " + ", ".join(f"{score['value']:.3g} ({score['version']})" for score in scores)
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
