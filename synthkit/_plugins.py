@@ -17,25 +17,24 @@ same.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pluggy
 
 from synthkit import hookspecs
+from synthkit._entry_points import entry_points
 from synthkit.errors import PluginError, nearest
 from synthkit.hookspecs import PROJECT
 from synthkit.interfaces import Command, Offer
-from synthkit.offers import check_commands, check_offers
+from synthkit.offers import check_commands, check_offers, import_target
 
 DECLARING = ("synthkit_components", "synthkit_commands")
 """Hooks that return what a plugin has."""
@@ -154,6 +153,8 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(ValueError("first line\\nsecond line"))
     'ValueError: first line second line'
     """
+    import traceback
+
     try:
         message = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - the message of a foreign exception is foreign code
@@ -179,12 +180,12 @@ def _installed() -> list[_Source]:
     sources = [
         _Source(
             plugin=point.name,
-            distribution=point.dist.name if point.dist else "",
-            version=point.dist.version if point.dist else "",
+            distribution=point.distribution,
+            version=point.version,
             origin=point.value,
-            load=point.load,
+            load=partial(import_target, point.value),
         )
-        for point in metadata.entry_points(group=PROJECT)
+        for point in entry_points(PROJECT)
     ]
     # The order of folders on disk decides nothing. synthkit comes first, so that nobody takes a shipped plugin's name.
     return sorted(sources, key=lambda it: (it.distribution != PROJECT, it.distribution, it.plugin, it.origin))
@@ -225,6 +226,8 @@ def module_name(path: Path) -> str:
 
 
 def _load_file(path: Path) -> object:
+    import importlib.util
+
     name = module_name(path)
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):

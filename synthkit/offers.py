@@ -95,13 +95,13 @@ def config_base(kind: Kind) -> type[Config]:
 
 
 def import_target(target: str) -> object:
-    """The thing that `"module:attribute"` names.
+    """The thing that `"module:attribute"` names, or `"module"`.
 
     Whatever importing the module raises goes through. Raises `PluginError` where the module has no such attribute.
     """
     module, _, path = target.partition(":")
     found: object = importlib.import_module(module)
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         try:
             found = getattr(found, part)
         except AttributeError:

@@ -190,7 +190,7 @@ def test_synthkit_plugins_restricts(install: Install, monkeypatch: pytest.Monkey
 
 
 def test_without_installed_metadata_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
+    monkeypatch.setattr("synthkit._plugins.entry_points", lambda group: [])
     catalog = Catalog.discover()
     with pytest.raises(UnknownName, match=r"install it again: `pip install -e .`"):
         catalog.find("vocoder", "melgan")
