@@ -1,0 +1,1 @@
+"""A third-party plugin of synthkit: the vocoder `sine-bank`."""
