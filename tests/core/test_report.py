@@ -192,6 +192,13 @@ def test_each_clip_shows_its_label_licence_and_own_figures(report_run: Any) -> N
     assert f"mel-l1 {figure(value)}" in second
 
 
+def test_clips_of_one_title_are_told_apart_by_their_id(report_run: Any) -> None:
+    for item, folder in zip(report_run.items, ("bass", "bells"), strict=True):
+        item.update(title="0002", id=f"{folder}/0002")
+    report_run.report()
+    assert re.findall(r"<h3 id=\"clip-\d+\">(.*?)</h3>", report_run.page) == ["bass/0002", "bells/0002"]
+
+
 def test_the_best_figure_of_a_metric_is_marked(report_run: Any) -> None:
     report_run.report()
     rows = re.findall(r"<tr><th scope=\"row\"><code>([\w-]+)</code>.*?</tr>", report_run.page)
@@ -506,5 +513,6 @@ def test_a_wide_range_gets_a_logarithmic_scale() -> None:
     places = {tick.label: tick.place for tick in drawn.y_ticks}
     assert points(drawn.svg, "train")[1][1] == pytest.approx(1000 * places["10"], abs=0.1)
     flat = curves.chart("loss", Series(steps=[1], values=[0.0]), None)
+    assert 'd="M1000.0,1000.0h0"' in flat.svg  # a single value is a dot, not an empty drawing
     assert not flat.is_log
     assert all(0 <= tick.place <= 1 for tick in flat.y_ticks)

@@ -112,7 +112,8 @@ def _step_ticks(last: float) -> list[Tick]:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + " ".join(f"{x * _SIDE:.1f},{y * _SIDE:.1f}" for x, y in points)
+    ending = "h0" if len(points) == 1 else ""  # a line of no length with round ends is a dot
+    return "M" + " ".join(f"{x * _SIDE:.1f},{y * _SIDE:.1f}" for x, y in points) + ending
 
 
 def _grid(ticks: Sequence[Tick]) -> Markup:
@@ -144,8 +145,8 @@ def _validation(
         is_end = number in (0, len(points) - 1)
         if number % every and not is_end:
             continue
-        # a line of no length with round ends stays a round dot however the drawing is stretched
-        dot = element("path", class_="dot end" if is_end else "dot", d=f"M{x * _SIDE:.1f},{y * _SIDE:.1f}h0")
+        # unlike a circle, it stays round however the drawing is stretched
+        dot = element("path", class_="dot end" if is_end else "dot", d=_path([(x, y)]))
         layers.append(element("g", element("title", f"validation at step {step:,}: {figure(value)}"), dot))
     return layers
 

@@ -33,6 +33,11 @@ class Findings:
         """The heading of the page."""
         return self.recipe.report.title or self.recipe.name
 
+    @property
+    def own_versions(self) -> frozenset[str]:
+        """The names under which the recipe's own vocoder is heard."""
+        return frozenset(version.name for item in self.items for version in item.versions if version.role == "vocoder")
+
     def steps(self, part: str) -> int | None:
         """How many steps a part was trained in this run; None where it was not."""
         trained = [training.settings for training in self.recipe.train if training.settings.part == part]

@@ -97,9 +97,16 @@ def _clip(findings: Findings, item: Item, number: int, *, embed: bool, eager: bo
     heading = f"clip-{number}"
     return element(
         "article",
-        element("h3", item.title, id=heading),
-        element("p", *_chips(item, sounds[0].seconds if sounds else None), class_="chips"),
-        _switch(item, number) if embed and len(item.versions) > 1 else None,
+        element(
+            "div",
+            element(
+                "div",
+                element("h3", item.title, id=heading),
+                element("p", *_chips(item, sounds[0].seconds if sounds else None), class_="chips"),
+            ),
+            _switch(item, number) if embed and len(item.versions) > 1 else None,
+            class_="clip-head",
+        ),
         element("div", *figures, class_="versions")
         if figures
         else element("p", "No vocoder, so no sound.", class_="note"),
@@ -112,7 +119,7 @@ def _chips(item: Item, seconds: float | None) -> list[Markup]:
     chips = [item.label, None if seconds is None else duration(seconds)]
     chips.append(None if item.reference else f"new, seed {item.seed}" if item.seed is not None else "new")
     chips.append(item.licence or None)
-    if "/" in item.id or (item.reference and item.title not in (item.id, PurePath(item.id).stem)):
+    if item.reference and item.title not in (item.id, PurePath(item.id).name, PurePath(item.id).stem):
         chips.append(item.id)
     return [element("span", chip) for chip in chips if chip]
 

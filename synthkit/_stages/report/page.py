@@ -114,13 +114,10 @@ def _tiles(findings: Findings) -> list[tuple[str, str]]:
         series = history.validation.get("mel_l1")
         if series and len(series.values) > 1 and series.first > 0:
             ends = f"{figure(series.first)}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{figure(series.last)}"
-            tiles.append(
-                (f"{series.last / series.first:.2f} ×", f"log-mel L1 of the {part}, end against start: {ends}")
-            )
+            tiles.append((f"{series.last / series.first:.2f} ×", f"of its start: the {part}'s log-mel L1, {ends}"))
     for result in findings.results:
-        made_here = findings.recipe.vocoder and result.version == findings.recipe.vocoder.offered.offer.name
-        if result.metric == "real-time-factor" and made_here and result.score:
-            tiles.append((f"{figure(result.score.value)} ×", f"real time is how fast {result.version} makes sound"))
+        if result.metric == "real-time-factor" and result.version in findings.own_versions and result.score:
+            tiles.append((f"{figure(result.score.value)} ×", f"real time: how fast {result.version} makes sound"))
     data = findings.data
     tiles.append((duration(data.seconds), f"of sound in {plural(data.clips, 'clip')}"))
     tiles.append((f"{len(data.left_out):,}", "clip left out" if len(data.left_out) == 1 else "clips left out"))

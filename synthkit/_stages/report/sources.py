@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Item:
 
     id: str
     title: str
+    """Its heading; the id where the index gives several clips one title."""
     label: str | None
     licence: str
     seed: int | None
@@ -70,7 +72,8 @@ def read_items(run: RunFolder) -> tuple[Item, ...]:
         for version in item.versions:
             if not version.file.is_file():
                 raise RunError(f"{str(version.file)!r} is gone, but {file.name} names it: {again} again")
-    return items
+    count = Counter(item.title for item in items)
+    return tuple(item if count[item.title] == 1 else replace(item, title=item.id) for item in items)
 
 
 def _item(row: Mapping[str, Any], folder: Path) -> Item:

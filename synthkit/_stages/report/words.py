@@ -75,10 +75,12 @@ def change(name: str, first: float, last: float) -> str:
 
     >>> change("log-mel L1", 1.23, 0.45)
     'log-mel L1 fell from 1.23 to 0.450 (0.37 of its start)'
+    >>> change("log-mel L1", 1.2761, 1.2764)
+    'log-mel L1 stayed at 1.28'
     >>> change("adversarial", -0.5, 0.25)
     'adversarial rose from −0.500 to 0.250'
     """
-    if first == last:
+    if figure(first) == figure(last):
         return f"{name} stayed at {figure(first)}"
     verb = "fell" if last < first else "rose"
     share = f" ({last / first:.2f} of its start)" if first > 0 and last >= 0 else ""
