@@ -29,7 +29,9 @@ class Config(BaseModel):
       Extra inputs are not permitted ...
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
 
 
 class FeaturesConfig(Config):

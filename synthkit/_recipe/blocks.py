@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.explain import ModelT, block_mark, shown, validated
-from synthkit._recipe.from_run import Saved, saved_features, saved_part
 from synthkit._recipe.model import Block, Part
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table
 from synthkit.config import FeaturesConfig, PartConfig, expand
@@ -16,6 +15,7 @@ from synthkit.errors import ConfigError, Problem, SpecMismatch, SynthkitError, n
 from synthkit.specs import FeatureSpec, conversion
 
 if TYPE_CHECKING:
+    from synthkit._recipe.from_run import Saved
     from synthkit.interfaces import Kind
 
 _KIND_WORDS = {"features": "feature extractor", "dataset": "data set"}
@@ -121,6 +121,8 @@ class Checker:
         if not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str) or not entry.value.value:
             self.report(entry.value.mark, f"{path}.from", f"expected the folder of a run, got {shown(entry.value)}")
             return None
+        from synthkit._recipe.from_run import saved_features, saved_part
+
         try:
             folder = expand(Path(entry.value.value))
             if kind == "features":
@@ -133,6 +135,8 @@ class Checker:
 
     def features_of_run(self, folder: Path, where: Mark) -> Block | None:
         """The features that a run's parts were made for, for a recipe that leaves `features:` out."""
+        from synthkit._recipe.from_run import saved_features
+
         try:
             return self._saved_block("features", saved_features(folder), None, where, "features")
         except SynthkitError as error:

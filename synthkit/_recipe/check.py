@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from synthkit._catalog import Catalog
+from synthkit._catalog import Catalog, Offered
 from synthkit._recipe.blocks import Checker
 from synthkit._recipe.explain import ModelT
 from synthkit._recipe.model import (
@@ -24,7 +25,7 @@ from synthkit._recipe.model import (
 from synthkit._recipe.resolve import with_resolved
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, is_null
 from synthkit.config import Config
-from synthkit.errors import Problem
+from synthkit.errors import Problem, UnknownName
 from synthkit.interfaces import Kind
 from synthkit.specs import FeatureSpec
 
@@ -68,31 +69,29 @@ class _Check:
             key: entry for key, entry in tree.entries.items() if key not in known or not is_null(entry.value)
         }
         self.tree = Table(self.written, tree.mark)
+        self.parts: dict[Part, Block | None] = {}
 
     def recipe(self, source: Path) -> Recipe | None:
         """Everything, block by block; None where something essential is wrong."""
         head = self.checker.settings(Head, self.tree, self.start, "", BLOCK_KEYS)
         data = self._required("dataset", "data", "a recipe needs a data set")
-        vocoder = self._part("vocoder")
-        model = self._part("model")
+        self.parts = {"vocoder": self._part("vocoder"), "model": self._part("model")}
+        vocoder, model = self.parts["vocoder"], self.parts["model"]
         features = self._features(vocoder, model)
-        spec = (
-            None if features is None else self.checker.spec(features, self.tree.get("features"), self._key("features"))
-        )
+        where = self._key("features")
+        spec = None if features is None else self.checker.spec(features, self.tree.get("features"), where)
         compare = self._blocks("vocoder", "generate", "compare", (), may_be_from=True)
-        training = self._training({"vocoder": vocoder, "model": model})
+        training = self._training()
         metrics = self._blocks("metric", "report", "metrics", DEFAULT_METRICS)
         trackers = self._listed("tracker", self.tree.get("trackers"), "trackers", DEFAULT_TRACKERS, False)
         prepare = self._core(PrepareBlock, "prepare")
         generate = self._core(GenerateBlock, "generate", "compare")
-        report = self.checker.settings(
-            ReportBlock, self.tree.get("report"), self._key("report"), "report", ("metrics",)
-        )
+        report = self._core(ReportBlock, "report", "metrics")
         self._something_sounds()
         if spec is not None:
             self._fit(spec, vocoder, model, compare)
-            self._trainable(spec, training, {"vocoder": vocoder, "model": model})
-        self._all_have_weights({"vocoder": vocoder, "model": model}, training, compare)
+            self._trainable(spec, training)
+        self._all_have_weights(training, compare)
         if head is None or data is None or features is None or spec is None:
             return None
         if prepare is None or generate is None or report is None:
@@ -172,10 +171,10 @@ class _Check:
             found.append((item.mark, block))
         return found
 
-    def _training(self, parts: dict[Part, Block | None]) -> list[Training]:
+    def _training(self) -> list[Training]:
         trainings: list[Training] = []
         for item, where, path in self._train_blocks():
-            training = self._one_training(item, where, path, parts)
+            training = self._one_training(item, where, path)
             if training is None:
                 continue
             part = training.settings.part
@@ -192,27 +191,39 @@ class _Check:
             return [(item, item.mark, f"train.{index}") for index, item in enumerate(node.items)]
         return [] if node is None else [(node, self._key("train"), "train")]
 
-    def _one_training(self, item: Node, where: Mark, path: str, parts: dict[Part, Block | None]) -> Training | None:
+    def _one_training(self, item: Node, where: Mark, path: str) -> Training | None:
         settings = self.checker.settings(TrainBlock, item, where, path, ("objective",))
         named = item.get("objective") if isinstance(item, Table) else None
         part = item.get("part") if isinstance(item, Table) else None
-        block = None
+        learner = None
         if isinstance(part, Scalar) and part.value in ("vocoder", "model"):
             name: Part = "vocoder" if part.value == "vocoder" else "model"
-            block = parts[name]
+            learner = self._named(name)
             if self.tree.get(name) is None:
-                self.checker.report(
-                    part.mark, f"{path}.part", f"there is no {name} in this recipe", f"add a `{name}:` block"
-                )
-            elif block is not None and block.offered.offer.objective is None:
-                message = f"the {name} {block.offered.offer.name!r} learns nothing"
+                hint = f"add a `{name}:` block"
+                self.checker.report(part.mark, f"{path}.part", f"there is no {name} in this recipe", hint)
+            elif learner is not None and learner.offer.objective is None:
+                message = f"the {name} {learner.offer.name!r} learns nothing"
                 self.checker.report(part.mark, f"{path}.part", message, "remove its `train:` block")
                 return None
-        objective = self._objective(named, block, item, where, f"{path}.objective")
+        objective = self._objective(named, learner, item, where, f"{path}.objective")
         return None if settings is None or objective is None else Training(settings=settings, objective=objective)
 
-    def _objective(self, named: Node | None, part: Block | None, item: Node, where: Mark, path: str) -> Block | None:
-        default = None if part is None else f"{part.offered.plugin}/{part.offered.offer.objective}"
+    def _named(self, part: Part) -> Offered | None:
+        """The component of a part, also where its settings are wrong."""
+        block, node = self.parts[part], self.tree.get(part)
+        if block is not None:
+            return block.offered
+        name = node.get("use") if isinstance(node, Table) else node
+        try:
+            return self.catalog.find(part, str(name.value)) if isinstance(name, Scalar) else None
+        except UnknownName:  # noted where the part was checked
+            return None
+
+    def _objective(
+        self, named: Node | None, learner: Offered | None, item: Node, where: Mark, path: str
+    ) -> Block | None:
+        default = None if learner is None else f"{learner.plugin}/{learner.offer.objective}"
         names_one = isinstance(named, Scalar) or (isinstance(named, Table) and "use" in named.entries)
         if default is None and not names_one:
             return None  # which one it would be depends on the part, whose own problem is already noted
@@ -247,11 +258,11 @@ class _Check:
         for index, (mark, block) in enumerate(compare):
             self.checker.fits(block, features, None, mark, f"generate.compare.{index}", given=source)
 
-    def _trainable(self, spec: FeatureSpec, trainings: Sequence[Training], parts: dict[Part, Block | None]) -> None:
+    def _trainable(self, spec: FeatureSpec, trainings: Sequence[Training]) -> None:
         """What only training asks: the very spec of the run it goes on from, and crops of at least a frame."""
         for training in trainings:
             part = training.settings.part
-            block = parts[part]
+            block = self.parts[part]
             if block is not None and block.spec is not None and block.spec != spec:
                 fields = ", ".join(
                     f"{name} is {mine!r} in features and {theirs!r} in the run"
@@ -263,7 +274,7 @@ class _Check:
                 )
         for item, _, path in self._train_blocks():
             crop = item.get("crop_seconds") if isinstance(item, Table) else None
-            if isinstance(crop, Scalar) and isinstance(crop.value, int | float) and crop.value > 0:
+            if isinstance(crop, Scalar) and isinstance(crop.value, int | float) and 0 < crop.value < math.inf:
                 self._holds_a_frame(crop.value, spec, crop.mark, f"{path}.crop_seconds")
 
     def _holds_a_frame(self, seconds: float, spec: FeatureSpec, mark: Mark, path: str) -> None:
@@ -271,13 +282,11 @@ class _Check:
             hint = f"a frame of these features is {1 / spec.frames_per_second:.4g} s"
             self.checker.report(mark, path, f"a crop of {seconds:g} s is shorter than one frame", hint)
 
-    def _all_have_weights(
-        self, parts: dict[Part, Block | None], trainings: Sequence[Training], compare: Sequence[tuple[Mark, Block]]
-    ) -> None:
+    def _all_have_weights(self, trainings: Sequence[Training], compare: Sequence[tuple[Mark, Block]]) -> None:
         """A part that learns is trained here or comes from a run; anything else would make noise."""
         all_known = len(trainings) == len(self._train_blocks())
         trained = {training.settings.part for training in trainings}
-        for part, block in parts.items():
+        for part, block in self.parts.items():
             untrained = block is not None and block.from_run is None and block.offered.offer.objective is not None
             if block is not None and untrained and part not in trained and all_known:
                 message = f"{block.offered.offer.name!r} has to be trained, and no `train:` block does"

@@ -201,8 +201,9 @@ def _finding(details: ErrorDetails, place: _Place, model: type[BaseModel], extra
     if kind in ("value_error", "assertion_error"):
         return _Finding(message=str(context.get("error") or details["msg"]))
     if kind in ("too_short", "too_long") and isinstance(place.node, Items):
-        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return _Finding(message=f"must have {bound} items, has {len(place.node.items)}")
+        word, bound = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
+        plural = "" if bound == 1 else "s"
+        return _Finding(message=f"must have at {word} {bound} item{plural}, has {len(place.node.items)}")
     if not details["loc"]:
         return _Finding(message=_sentence(details["msg"]))
     return _Finding(message=f"{_sentence(details['msg'])}, got {got}")

@@ -169,6 +169,28 @@ def test_each_mistake_is_told_at_its_place(mistakes: Mistakes, old: str, new: st
     assert any(expected in line for line in found), found
 
 
+def test_a_wrong_part_does_not_hide_the_mistakes_of_its_objective(mistakes: Mistakes) -> None:
+    text = GOOD.replace("channels: 8}", "channels: x}").replace("batch: 2,", "objective: {betas: [0.5, 1.5]},")
+    assert [line.split(": ")[1] for line in mistakes(text)] == ["vocoder.channels", "train.objective.betas.1"]
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_numbers_are_finite(mistakes: Mistakes, number: str) -> None:
+    (line,) = mistakes(GOOD.replace("batch: 2,", f"crop_seconds: {number},"))
+    assert "train.crop_seconds: " in line
+
+
+def test_a_name_that_a_broken_plugin_may_have_offered_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "hum.py").write_text("import a_module_that_is_not_there\n", encoding="utf-8")
+    file = tmp_path / "r.yaml"
+    file.write_text(GOOD.replace("{use: melgan, channels: 8}", "hum"), encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match=r"r.yaml:5:10: vocoder.use: there is no vocoder 'hum'.*'hum', which is broken"
+    ) as caught:
+        load_recipe(file, Catalog.discover([tmp_path / "hum.py"]))
+    assert len(caught.value.problems) == 1
+
+
 def test_positions_do_not_depend_on_how_it_is_laid_out(mistakes: Mistakes) -> None:
     text = GOOD.replace(
         "vocoder: {use: melgan, channels: 8}", "# words\nvocoder:\n  use: melgan\n\n  channels:\n    eight"
