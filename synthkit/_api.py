@@ -135,7 +135,7 @@ def load_plugin(file: str | Path) -> None:
     path = Path(file).expanduser().resolve()
     catalog = Catalog.discover([path])
     for row in catalog.broken:
-        if not row.distribution and Path(row.plugin).stem == path.stem:
+        if not row.distribution and row.plugin == path.stem:
             raise PluginError(f"the plugin file {str(file)!r} is broken: {row.error}")
     if path not in _plugin_files:
         _plugin_files.append(path)

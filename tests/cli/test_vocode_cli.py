@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import synthkit
 from synthkit._cli.main import cli
 from synthkit.audio import Audio, read
 from synthkit.errors import SynthkitError
@@ -91,6 +92,33 @@ def test_rates_presets_seeds_and_formats(tmp_path: Path) -> None:
     back = made("d.ogg", "--preset", "hifi-gan", "--rate", "16000")
     assert (back.sample_rate, back.frames) == (16000, 16000)
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has trained a (tiny) vocoder at 22,050 Hz."""
+    folder = tmp_path_factory.mktemp("vocode") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHKIT_CACHE", str(folder.parent / "cache"))
+        return synthkit.run("quickstart", tiny=True, run_dir=folder, stages="prepare..train").path
+
+
+def test_the_vocoder_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = chirp(tmp_path / "in.wav", seconds=0.71)
+
+    def made(name: str, vocoder: Path, *options: str) -> Audio:
+        cli.main(["vocode", str(vocoder), str(source), str(tmp_path / name), *options], standalone_mode=False)
+        return read(tmp_path / name)
+
+    trained = made("a.wav", run)
+    assert (trained.sample_rate, trained.frames, trained.channels) == (22050, round(0.71 * 22050), 2)
+    assert "0.71 s, 2 channels, 22050 Hz" in capsys.readouterr().out
+    back = made("b.wav", run, "--rate", "16000")
+    assert (back.sample_rate, back.frames) == (16000, 11360)
+    checkpoint = next((run / "checkpoints" / "vocoder").glob("step-*"))
+    assert np.array_equal(made("c.wav", checkpoint).samples, trained.samples)
+    with pytest.raises(SynthkitError, match="a run knows its features"):
+        made("d.wav", run, "--preset", "melgan")
 
 
 def test_silence_stays_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
