@@ -111,9 +111,9 @@ def _voices(
                 part = build_part(block, recipe.spec, labels, catalog)
             part.to(device)
         assert isinstance(part, Vocoder)
-        taken = {voice.name for voice in voices}
         name = block.offered.offer.name
-        voices.append(Voice(name=name if name not in taken else f"{name} ({role})", role=role, vocoder=part))
+        same = sum(voice.name.partition(" ")[0] == name for voice in voices)
+        voices.append(Voice(name=f"{name} {same + 1}" if same else name, role=role, vocoder=part))
     return voices
 
 
