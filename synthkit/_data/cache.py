@@ -126,7 +126,7 @@ def quantise(samples: np.ndarray) -> tuple[np.ndarray, float]:
         return (samples * np.float32(1 / _STEP_16_BIT)).astype(np.int16), _STEP_16_BIT
     step = float(max(samples.max(), -samples.min())) / 32767
     integers = np.empty(len(samples), dtype=np.int16)
-    for start in range(0, len(samples), _BLOCK):  # in float64, for which a long clip has no room and the processor no cache
+    for start in range(0, len(samples), _BLOCK):  # in float64, for which a long clip leaves no room
         piece = np.multiply(samples[start : start + _BLOCK], 1 / step, dtype=np.float64)
         integers[start : start + _BLOCK] = np.rint(piece, out=piece)
     return integers, step
