@@ -60,9 +60,7 @@ def info(context: Context, what: str, settings: tuple[str, ...], sample: int) ->
     _show_sound(context, reports, len(clips))
     left_out = dataset.left_out()
     if left_out:
-        _print(
-            context, f"{len(left_out)} other files are left out: {_codes(left_out)}; `synthkit data verify` lists them"
-        )
+        _print(context, f"other files, left out: {_codes(left_out)}; `synthkit data verify` lists them")
 
 
 @command.command("verify")

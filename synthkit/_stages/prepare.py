@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from synthkit._catalog import Catalog
 from synthkit._data import prepare as data
 from synthkit._data.pool import Source
+from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Recipe
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter, Task, duration
@@ -35,12 +37,23 @@ def prepare(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter
     data.write_quarantine(prepared, quarantine)
     data.check(prepared, recipe.prepare.max_unreadable, quarantine)
     prepared.save(run.data_file)
-    shares = ", ".join(f"{split} {duration(prepared.seconds(split))}" for split in SPLITS)
-    text = f"prepare: {len(prepared.entries())} clips, {shares}, at {prepared.sample_rate} Hz"
     if prepared.unreadable:
-        reporter.warn(f"{text}; {len(prepared.unreadable)} files were left out: {str(quarantine)!r} says why")
+        reporter.warn(
+            f"{_summary(prepared)}; {_count(len(prepared.unreadable))} left out: {str(quarantine)!r} says why"
+        )
     else:
-        reporter.say(text)
+        reporter.say(_summary(prepared))
+
+
+def _summary(prepared: Prepared) -> str:
+    shares = ", ".join(f"{split} {duration(prepared.seconds(split))}" for split in SPLITS)
+    odd = Counter(report.code for report in prepared.remarks)
+    among = f" ({', '.join(f'{count} {code}' for code, count in odd.most_common())})" if odd else ""
+    return f"prepare: {len(prepared.entries())} clips{among}, {shares}, at {prepared.sample_rate} Hz"
+
+
+def _count(files: int) -> str:
+    return "1 file is" if files == 1 else f"{files} files are"
 
 
 def index(dataset: Dataset, reporter: Reporter) -> None:

@@ -409,9 +409,11 @@ class TestStage:
 
     def test_says_how_many_are_left_out_and_where_the_list_is(self, root: Path, tmp_path: Path) -> None:
         write_tone(root / "a.wav", 300)
+        Audio(np.zeros(4000), RATE).write(root / "silent.wav")
         (root / "bad.wav").write_bytes(b"nothing")
         run, said = self.run(root, tmp_path, 0.5)
-        assert "1 files were left out" in said[0]
+        assert said[0].startswith("prepare: 2 clips (1 silent), train ")
+        assert "1 file is left out" in said[0]
         assert str(run.path / "quarantine.json") in said[0]
 
     def test_too_many_left_out_still_leave_the_list(self, root: Path, tmp_path: Path) -> None:
