@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,18 @@ from synthkit.errors import PluginError, SynthkitError
 
 if TYPE_CHECKING:
     from synthkit.interfaces import Command
+
+_USERS_TO_MEND = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+"""A disk that is full or a place that cannot be written to: for the user to mend, not a bug."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a recipe: prepare, train, generate, report."),
@@ -130,3 +144,9 @@ def main() -> None:
             raise
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if debug or error.errno not in _USERS_TO_MEND:
+            raise
+        name = f"{error.filename!r}: " if error.filename else ""
+        click.echo(f"{name}{os.strerror(error.errno)}; make room or give another place, then run again", err=True)
+        sys.exit(2)

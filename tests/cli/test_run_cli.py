@@ -167,3 +167,11 @@ def test_a_wrong_recipe_runs_nothing(synthkit_cli: Cli, recipe: Path, tmp_path: 
     assert "small.yaml:7:" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_said(synthkit_cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    done = synthkit_cli("run", recipe, "--run-dir", tmp_path / "file" / "run")
+    assert done.returncode == 2
+    assert "file/run': Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
