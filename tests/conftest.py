@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -81,5 +82,31 @@ def fake_distribution() -> Callable[..., None]:
             file = folder / f"{module.replace('.', '/')}.py"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_environment() -> Callable[..., Path]:
+    """Makes an environment with distributions of its own, which borrows everything else from this one.
+
+    Returns its Python. Nothing is downloaded, and the folders of the distributions are copied before they are built.
+    """
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout.strip()
+
+    def make(folder: Path, *distributions: Path) -> Path:
+        run(sys.executable, "-m", "venv", "--without-pip", folder)
+        python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+        own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
+        lines = [f"import site; site.addsitedir({path!r})" for path in sys.path if path.endswith("site-packages")]
+        (own / "borrowed.pth").write_text("\n".join(lines), encoding="utf-8")
+        copies = [shutil.copytree(it, folder / "sources" / it.name) for it in distributions]
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+        run(*pip, "--no-deps", "--no-index", "--no-build-isolation", *copies)
+        return python
 
     return make
