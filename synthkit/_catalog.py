@@ -145,16 +145,21 @@ class Catalog:
 
     def config_class(self, offered: Offered) -> type[Config]:
         """The class of the component's settings. Raises `PluginError` where it cannot be imported or is none."""
-        return self._class(offered, "settings", offered.offer.config, config_base(offered.offer.kind))
+        found: type[Config] = self._class(offered, "settings", offered.offer.config, config_base(offered.offer.kind))
+        return found
 
     def component_class(self, offered: Offered) -> type:
         """The class of the component itself. Raises `PluginError` where it cannot be imported or is none."""
-        return self._class(offered, "code", offered.offer.build, COMPONENT_BASES[offered.offer.kind])
+        found: type = self._class(offered, "code", offered.offer.build, COMPONENT_BASES[offered.offer.kind])
+        return found
 
-    def _class(self, offered: Offered, role: str, target: str, base: type) -> type:
+    def _class(self, offered: Offered, role: str, target: str, base: type) -> Any:
         what = f"the {role} of {noun(offered.offer.kind)} {offered.offer.name!r} (plugin {offered.plugin!r})"
         try:
-            return import_class(target, base)
+            found: Any = import_class(target, base)
+            if role == "settings":
+                found.model_rebuild()  # `Config` defers it, but what is wrong with the class should show here
+            return found
         except PluginError as error:
             raise PluginError(f"{what} cannot be used: {error}") from error
         except (Exception, SystemExit) as error:

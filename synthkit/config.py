@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from synthkit.specs import FeatureSpec
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 
 class Config(BaseModel):
@@ -29,9 +34,18 @@ class Config(BaseModel):
       Extra inputs are not permitted ...
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
-    )
+    # pydantic could read the docstrings below fields itself (`use_attribute_docstrings`), but it parses the source of each
+    # class as soon as it is defined, and few commands show them. Of the classes that a module defines few are used, too.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The JSON schema, with what each field means."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_docs(cls).items():
+            properties[cls.model_fields[name].alias or name]["description"] = text
+        return schema
 
 
 class FeaturesConfig(Config):
@@ -47,6 +61,44 @@ class PartConfig(Config):
 
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` with one sentence where this part cannot work with features of `spec`."""
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """What the fields of a class mean: the `Field(description=...)` of each, else the docstring below it in the source.
+
+    A field without either is left out, and so is every docstring where there is no source.
+
+    >>> field_docs(FeatureSpec)["hop_length"]
+    'Distance between frames, samples.'
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        docs |= {} if base is BaseModel else _attribute_docstrings(base)
+    if not issubclass(cls, BaseModel):
+        return docs
+    meanings = {name: field.description or docs.get(name, "") for name, field in cls.model_fields.items()}
+    return {name: text for name, text in meanings.items() if text}
+
+
+def _attribute_docstrings(cls: type) -> dict[str, str]:
+    import ast
+    import inspect
+    from textwrap import dedent
+
+    try:
+        (tree,) = ast.parse(dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError):  # built in, typed at a prompt, or not to be found in its file
+        return {}
+    assert isinstance(tree, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def expand(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
@@ -77,41 +76,24 @@ def _describe_component(context: Context, offered: Offered) -> None:
 
 
 def _describe_preset(context: Context, preset: Preset) -> None:
+    from synthkit.config import field_docs
+
     say = click.echo
     say(f"preset {preset.name}" + (f" (also {', '.join(preset.aliases)})" if preset.aliases else ""))
     say(f"  {preset.summary}")
     say(f"  source: {preset.source}")
     if preset.differs:
         say(f"  differs: {preset.differs}")
-    meanings = _documentation()
-    rows = [[name, _shown(value), meanings.get(name, "")] for name, value in preset.spec.to_dict().items()]
+    meanings = field_docs(type(preset.spec))
+    rows = [[name, _shown(value), _one_line(meanings[name])] for name, value in preset.spec.to_dict().items()]
     show_table(context.console, ["Field", "Value", "Meaning"], rows)
-
-
-def _documentation() -> Mapping[str, str]:
-    """The docstrings below the fields of `FeatureSpec`."""
-    import ast
-    import inspect
-
-    from synthkit.specs import FeatureSpec
-
-    tree = ast.parse(inspect.getsource(FeatureSpec)).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        field.target.id: _one_line(text.value.value)
-        for field, text in pairwise(tree.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
 
 
 def _settings(config: type[Config], prefix: str = "") -> list[list[str]]:
     """One row for each setting: name, what it may be, default, meaning."""
-    from synthkit.config import Config
+    from synthkit.config import Config, field_docs
 
+    docs = field_docs(config)
     schema = config.model_json_schema()
     definitions = schema.get("$defs", {})
     rows = []
@@ -122,7 +104,7 @@ def _settings(config: type[Config], prefix: str = "") -> list[list[str]]:
         allowed = _allowed(schema["properties"].get(field.alias or name, {}), definitions)
         value = None if field.is_required() else _plain(field.get_default(call_default_factory=True))
         default = "required" if field.is_required() else _shown(value)
-        rows.append([prefix + name, allowed, default, _one_line(field.description or "")])
+        rows.append([prefix + name, allowed, default, _one_line(docs.get(name, ""))])
     return rows
 
 

@@ -6,7 +6,7 @@ import json
 
 from pydantic import ValidationError
 
-from synthkit.config import Config
+from synthkit.config import Config, field_docs
 from synthkit.testing.check import BrokenLaw, expect
 
 
@@ -38,8 +38,9 @@ def strict(config: Config) -> None:
 def check_documented(cls: type[Config], path: str) -> None:
     """Raise `BrokenLaw` naming the first class or field below `cls` without a docstring."""
     expect("__doc__" in vars(cls) and bool(cls.__doc__), f"{path} has no docstring")
+    docs = field_docs(cls)
     for name, field in cls.model_fields.items():
-        expect(bool(field.description), f"{path}.{name} has no docstring below it")
+        expect(name in docs, f"{path}.{name} has no docstring below it")
         if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
             check_documented(field.annotation, f"{path}.{name}")
 
