@@ -1,6 +1,7 @@
 """Every command and snippet in README and docs is executed, so that none can go stale.
 
 - ```python blocks of one page run in order in one process, in an empty folder.
+- A ```python or ```yaml block whose first line is a file name, `# hum.py`, is that file in the folder, and is not run itself.
 - ```console blocks: lines that begin with `$ ` are run by a shell in that folder; each must succeed unless the line ends in
   `# exits N`. A `synthkit run` without --tiny gets it, because the page's reader has the time and the test has not.
 - ```yaml blocks that begin with `recipe:` are checked as recipes.
@@ -23,6 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "README.md"]
 SETUP = re.compile(r"^(make|git|cd|python3? -m (venv|pip)|pip|source|\. |py -|\.venv|torchrun|export |#)")
+FILE = re.compile(r"^# ([\w-]+\.(?:py|yaml))$", flags=re.MULTILINE)
 EXIT = re.compile(r"\s+#\s*exits (\d+)\s*$")
 
 
@@ -92,7 +94,9 @@ def test_snippets_run(page: Path, tmp_path: Path) -> None:
     """Blocks run from top to bottom; consecutive python blocks share one process."""
     script: list[str] = []
     for block in blocks(page):
-        if block.language == "python":
+        if file := FILE.match(block.text):
+            (tmp_path / file[1]).write_text(f"{block.text}\n", encoding="utf-8")
+        elif block.language == "python":
             script.append(f"# {name(page)}:{block.line}\n{block.text}")
         elif block.language == "console":
             run_script(page, script, tmp_path)
