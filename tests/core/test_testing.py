@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_serializer
 from torch import Tensor
 
 from synthkit._catalog import Catalog
@@ -56,11 +56,15 @@ class Nested(Config):
     """More."""
 
 
-class Infinite(Config):
+class Rounding(Config):
     """Settings."""
 
-    limit: float = float("inf")
-    """Limit."""
+    rate: float = 0.25
+    """Rate."""
+
+    @field_serializer("rate")
+    def _rounded(self, rate: float) -> float:
+        return round(rate)
 
 
 class Loose(Config):
@@ -76,7 +80,7 @@ class Loose(Config):
     [
         (Undocumented(), "Undocumented.size has no docstring below it"),
         (Nested(), "Nested.inner.size has no docstring"),
-        (Infinite(), "config-through-json"),
+        (Rounding(), "config-through-json"),
         (Loose(), "extra='allow', not 'forbid'"),
     ],
 )
