@@ -51,8 +51,8 @@ def command(
     """Turn the sound INPUT into features and back into the sound OUTPUT.
 
     The vocoder is the one that RUN (a run or checkpoint folder) has trained, or NAME, one that needs no training;
-    `synthkit list vocoder` has them. INPUT is any sound file; OUTPUT ends in .wav, .flac, .ogg or .aiff and is replaced where it exists.
-    Channels and length are kept.
+    `synthkit list vocoder` has them. INPUT is any sound file; OUTPUT ends in .wav, .flac, .ogg or .aiff and is
+    replaced where it exists. Channels and length are kept.
     """
     _check_target(source, target)
     from synthkit.audio import read
