@@ -90,7 +90,7 @@ def verify(ctx: click.Context, context: Context, what: str, settings: tuple[str,
             raise SynthkitError(f"cannot write {str(json_file)!r}: {error.strerror or error}") from error
     if bad:
         rows = [(report.id, report.code, f"{report.seconds:.3g} s", report.reason) for report in bad[:_SHOWN]]
-        show_table(context.console, ("clip", "what", "length", "why"), rows)
+        show_table(context, ("clip", "what", "length", "why"), rows)
         if len(bad) > _SHOWN:
             _print(context, f"... and {len(bad) - _SHOWN} more; --json FILE lists all")
     _print(context, f"{len(reports)} clips decoded: {_codes(reports)}")
@@ -154,7 +154,7 @@ def _show_counts(context: Context, dataset: Dataset) -> None:
         rows = [[label, *(str(counts[split][label]) for split in SPLITS)] for label in labels]
     total = "all" if not labels or rows else f"all {len(labels)} labels"
     rows.append([total, *(str(len(splits[split])) for split in SPLITS)])
-    show_table(context.console, ("label" if labels else "clips", *SPLITS), rows)
+    show_table(context, ("label" if labels else "clips", *SPLITS), rows)
 
 
 def _show_sound(context: Context, reports: Sequence[ClipReport], clips: int) -> None:
@@ -171,7 +171,7 @@ def _show_sound(context: Context, reports: Sequence[ClipReport], clips: int) -> 
         shown = (sum(lengths), lengths[0], lengths[len(lengths) // 2], lengths[-1])
         rows.append((f"{rate} Hz", str(channels), str(len(lengths)), *map(duration, shown)))
     if rows:
-        show_table(context.console, ("rate", "channels", "clips", "sound", "shortest", "middle", "longest"), rows)
+        show_table(context, ("rate", "channels", "clips", "sound", "shortest", "middle", "longest"), rows)
     if reports:
         _print(context, f"measured on {len(reports)} of {clips} clips: {_codes(reports)}")
 

@@ -33,9 +33,11 @@ def command(context: Context, name: str) -> None:
     preset = _preset(name)
     if not found and preset is None:
         raise UnknownName(_unknown(catalog, name))
-    for offered in found:
+    for number, offered in enumerate(found):
+        click.echo("\n" * (number > 0), nl=False)
         _describe_component(context, offered)
     if preset is not None:
+        click.echo("\n" * bool(found), nl=False)
         _describe_preset(context, preset)
 
 
@@ -70,9 +72,9 @@ def _describe_component(context: Context, offered: Offered) -> None:
     config = context.catalog.config_class(offered)
     rows = _settings(config)
     if rows:
-        show_table(context.console, ["Setting", "Value", "Default", "Meaning"], rows)
+        show_table(context, ["Setting", "Value", "Default", "Meaning"], rows)
     else:
-        say("  no settings\n")
+        say("  no settings")
 
 
 def _describe_preset(context: Context, preset: Preset) -> None:
@@ -86,7 +88,7 @@ def _describe_preset(context: Context, preset: Preset) -> None:
         say(f"  differs: {preset.differs}")
     meanings = field_docs(type(preset.spec))
     rows = [[name, _shown(value), _one_line(meanings[name])] for name, value in preset.spec.to_dict().items()]
-    show_table(context.console, ["Field", "Value", "Meaning"], rows)
+    show_table(context, ["Field", "Value", "Meaning"], rows)
 
 
 def _settings(config: type[Config], prefix: str = "") -> list[list[str]]:

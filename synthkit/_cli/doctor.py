@@ -22,7 +22,7 @@ def command(context: Context) -> None:
         [row.what, row.found or "not installed", row.needed, "PROBLEM" if row.problem else "ok" if row.found else ""]
         for row in rows
     ]
-    show_table(context.console, ["What", "Found", "Needed", "State"], cells)
+    show_table(context, ["What", "Found", "Needed", "State"], cells)
     wrong = [row for row in rows if row.problem]
     for row in wrong:
         click.echo(f"{row.problem}\n    {row.mend}")

@@ -22,11 +22,11 @@ def command(context: Context, kind: str | None) -> None:
     """
     wanted = None if kind is None else _kind(kind)
     if wanted == "preset":
-        show_table(context.console, ["Preset", "Summary"], _presets())
+        show_table(context, ["Preset", "Summary"], _presets())
     elif wanted == "recipe":
-        show_table(context.console, ["Recipe", "Description"], _recipes())
+        show_table(context, ["Recipe", "Description"], _recipes())
     elif rows := _components(context, wanted):
-        show_table(context.console, ["Name", "Kind", "Summary", "Plugin"], rows)
+        show_table(context, ["Name", "Kind", "Summary", "Plugin"], rows)
     else:
         click.echo(f"no plugin offers a {noun(wanted or 'component')}")
 

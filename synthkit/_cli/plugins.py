@@ -48,7 +48,7 @@ def _show_all(context: Context) -> None:
         [name, "synthkit", "", "", "not installed: pyproject.toml declares it; run `pip install -e .` again"]
         for name in _undeclared()
     ]
-    show_table(context.console, ["Plugin", "Distribution", "Version", "Offers", "State"], rows)
+    show_table(context, ["Plugin", "Distribution", "Version", "Offers", "State"], rows)
 
 
 def _show_one(context: Context, name: str) -> None:
@@ -67,7 +67,7 @@ def _show_one(context: Context, name: str) -> None:
         say(f"  watches {', '.join(it.watches) or 'nothing'}")
         rows = [[noun(offer.kind), offer.name, offer.summary, offer.build] for offer in it.offers]
         rows += [["command", command.name, command.summary, command.load] for command in it.commands]
-        show_table(context.console, ["Kind", "Name", "Summary", "Code"], rows)
+        show_table(context, ["Kind", "Name", "Summary", "Code"], rows)
     for row in broken:
         owner = f" of distribution {row.distribution} {row.version}" if row.distribution else ""
         say(f"{row.plugin}{owner} is broken ({row.moment}): {row.error}")
