@@ -84,7 +84,7 @@ class Build:
 
 
 def _python(own: Distribution) -> Row:
-    needed = own.metadata["Requires-Python"] if "Requires-Python" in own.metadata else ""
+    needed = str(own.metadata.json.get("requires_python", ""))
     found = platform.python_version()
     if SpecifierSet(needed).contains(found, prereleases=True):
         return Row(what="python", found=found, needed=needed)
