@@ -52,7 +52,7 @@ def by_turns(
     baseline, median = statistics.median(seconds[1:]), benchmark.stats.stats.median
     benchmark.extra_info["official, s"] = round(baseline, 3)
     benchmark.extra_info["times as fast as official"] = round(baseline / median, 2)
-    print(f"\n{benchmark.name}: {median:.3f} s, official {baseline:.3f} s, {baseline / median:.2f} times as fast")  # noqa: T201 - the table has no column for it
+    print(f"\n{benchmark.name}: {median:.3f} s, official {baseline:.3f} s, {baseline / median:.2f} times as fast")
 
 
 def official_step(generator: Generator, critic: Critic) -> Callable[[Tensor, Tensor], list[float]]:

@@ -6,7 +6,6 @@ True
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +126,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["a", "b"])
     'there are: a, b'
     """
+    import difflib
+
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:

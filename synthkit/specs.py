@@ -7,8 +7,6 @@ Two parts fit if their specs are equal. Where they differ only by an exact formu
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -179,6 +177,9 @@ class FeatureSpec:
         >>> a.fingerprint() == dataclasses.replace(a).fingerprint() != dataclasses.replace(a, f_max=8000).fingerprint()
         True
         """
+        import hashlib
+        import json
+
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

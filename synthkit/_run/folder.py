@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from synthkit.errors import CheckpointError, RunError
-from synthkit.storage import replacing
 
 
 class RunFolder:
@@ -147,5 +146,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file so that it is whole or as it was."""
+    from synthkit.storage import replacing  # it brings sqlite3 and a pool, and reading a run needs neither
+
     with replacing(file) as stream:
         stream.write(text.encode())
