@@ -12,12 +12,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """One line of an `entry_points.txt`, and whose it is."""
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -129,6 +130,15 @@ def cli(ctx: click.Context, plugin_files: tuple[Path, ...], debug: bool) -> None
 
 def main() -> None:
     """Entry point of the `synthkit` script."""
+    gc.set_threshold(10_000)  # imports make many objects and drop none: looking for garbage after each 700 finds none
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in every distribution
+    try:
+        _main()
+    finally:
+        gc.freeze()  # nor is what the imports made to be searched when the interpreter ends
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv
     try:
         code = cli.main(prog_name="synthkit", standalone_mode=False)
