@@ -6,8 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -128,15 +127,13 @@ def block_mark(text: str, table: Node, where: Mark) -> Mark:
     return where
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     mark: Mark
     node: Node
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Finding:
+class _Finding(NamedTuple):
     """Either an expectation (several of one value are joined by "or") or a whole message."""
 
     expected: str = ""

@@ -8,8 +8,7 @@ the component that stood there before belong to that one, not to the new one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, from_python, is_null, plain, read_yaml
 from synthkit.errors import Problem
@@ -17,8 +16,7 @@ from synthkit.errors import Problem
 _WHICH = ("use", "from")
 
 
-@dataclass(frozen=True)
-class Override:
+class Override(NamedTuple):
     """One value and where in the recipe it goes."""
 
     path: tuple[str, ...]

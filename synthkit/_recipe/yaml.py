@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -31,8 +31,7 @@ from synthkit.errors import Problem
 MAX_DEPTH = 24
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A position; lines and columns count from 1, and line 0 means that `file` is not a file (`--set a.b=c`)."""
 
     file: str
@@ -44,32 +43,28 @@ class Mark:
         return Problem(file=self.file, line=self.line, column=self.column, path=path, message=message, hint=hint)
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One value."""
 
     value: str | int | float | bool | None
     mark: Mark
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A value in a table, and where its key stands."""
 
     key: Mark
     value: Node
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A list."""
 
     items: tuple[Node, ...]
     mark: Mark
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A mapping, in the order of the file."""
 
     entries: Mapping[str, Entry]
