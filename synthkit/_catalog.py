@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from synthkit.config import Config
-
-_log = logging.getLogger("synthkit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +196,13 @@ class Catalog:
             try:
                 getattr(it.manager.hook, hook)(**arguments)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - logged; a foreign observer may raise anything
+                import logging
+
                 self._switched_off.add(it.plugin)
                 text = "the plugin %r failed in %s and is told nothing more: %s"
-                _log.warning(text, it.plugin, hook, reason_of(error))
-                _log.debug("its traceback", exc_info=error)
+                log = logging.getLogger("synthkit")
+                log.warning(text, it.plugin, hook, reason_of(error))
+                log.debug("its traceback", exc_info=error)
 
 
 def _install_hint(offered: Offered) -> str:

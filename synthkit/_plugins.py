@@ -17,7 +17,6 @@ same.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import sys
@@ -43,8 +42,6 @@ WATCHING = tuple(name for name in vars(hookspecs) if name.startswith("synthkit_"
 
 RESTRICT = "SYNTHKIT_PLUGINS"
 """Environment variable that names the entry points to load, separated by commas."""
-
-_log = logging.getLogger("synthkit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +124,11 @@ def discover(files: Sequence[Path] = ()) -> tuple[tuple[Loaded, ...], tuple[Brok
             )
             broken.append(row)
             if source in given:
-                _log.warning("the plugin file %s cannot be used: %s", source.origin, failure.reason)
+                import logging
+
+                logging.getLogger("synthkit").warning(
+                    "the plugin file %s cannot be used: %s", source.origin, failure.reason
+                )
     return tuple(loaded), tuple(broken)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"torch", "torchaudio", "librosa", "scipy", "matplotlib", "numba"}
-NOT_FOR_TABLES = {"pydantic", "ruamel", "rich", "importlib.metadata", "email", "sqlite3"}
+NOT_FOR_TABLES = {"pydantic", "ruamel", "rich", "logging", "importlib.metadata", "email", "sqlite3"}
 """What help and the (piped) tables of components do without."""
 
 
