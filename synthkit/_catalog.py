@@ -195,7 +195,7 @@ class Catalog:
                 continue
             try:
                 getattr(it.manager.hook, hook)(**arguments)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - logged; a foreign observer may raise anything
+            except (Exception, SystemExit) as error:  # logged; a foreign observer may raise anything
                 import logging
 
                 self._switched_off.add(it.plugin)
