@@ -156,7 +156,7 @@ def test_wrong_names_and_settings_are_sentences(tmp_path: Path) -> None:
         synthkit.load(tmp_path)
 
 
-def test_data_sets_and_metrics() -> None:
+def test_data_sets_metrics_and_trackers(tmp_path: Path) -> None:
     tones = synthkit.dataset("tones", clips_per_label=3, seconds=0.5)
     clip = tones.clips("train")[0]
     assert clip.label in tones.labels()
@@ -164,8 +164,8 @@ def test_data_sets_and_metrics() -> None:
     metric = synthkit.metric("mel-l1", MELGAN)
     metric.update(synthkit.Comparison(made=heard, reference=heard))
     assert metric.score().value == 0
-    config = synthkit.build("tracker", "json-lines", Path()).__class__
-    assert issubclass(config, synthkit.Tracker)
+    tracker = synthkit.build("tracker", "json-lines", tmp_path)
+    assert isinstance(tracker, synthkit.Tracker)
 
 
 @pytest.fixture(scope="module")
