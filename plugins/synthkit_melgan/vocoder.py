@@ -17,8 +17,9 @@ from synthkit.specs import FeatureSpec, conversion
 from synthkit_melgan.config import MelGANConfig
 from synthkit_melgan.network import Generator
 
-CHUNK_FRAMES = 512
-"""Frames, of all items together, that go through the network at once."""
+CHUNK_FRAMES = 344
+"""Frames, of all items together, that go through the network at once. Larger pieces are slower: the C allocator gives the
+memory of such activations back to the system after every layer."""
 SILENT_WITHIN = 0.01
 """How far above the floor, in log10 units, a band still counts as silent: 0.2 dB, for rounding on the way here."""
 
