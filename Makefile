@@ -33,6 +33,7 @@ benchmark: .venv/ready
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 15) else "synthkit needs Python 3.11 to 3.14, this is %d.%d: call make PYTHON=python3.11" % v)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m compileall -q synthkit plugins # pip compiles what it copies, not what it links to
 	touch $@
 
 clean:
