@@ -213,6 +213,18 @@ class Batch:
     """`[B]` indices into the data set's labels."""
     clips: tuple[str, ...] = ()
     """Ids of the clips the crops came from."""
+    rows: range | None = None
+    """Which rows of the step's whole batch these are (one process of several has its share); None: all, from 0."""
+
+    def piece(self, start: int, stop: int) -> Batch:
+        """Items `start` to `stop` as a batch of their own, without copying."""
+        return Batch(
+            audio=self.audio[start:stop],
+            features=self.features[start:stop],
+            labels=None if self.labels is None else self.labels[start:stop],
+            clips=self.clips[start:stop],
+            rows=(range(len(self)) if self.rows is None else self.rows)[start:stop],
+        )
 
     def __len__(self) -> int:
         return int(self.audio.shape[0])

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 
 from synthkit._data.prepared import Entry, Prepared
 from synthkit.errors import DatasetError
 from synthkit.interfaces import Split
+
+ShortCrop = Literal["pad", "loop"]
 
 _AHEAD_PER_THREAD = 2
 
@@ -28,6 +31,8 @@ class RawBatch:
     """`[B]` int64 indices into the prepared labels; None where clips have none."""
     clips: tuple[str, ...]
     """Ids of the clips the crops came from."""
+    rows: range
+    """Which rows of the step's whole batch these are: one process of several has its share."""
 
 
 class Crops:
@@ -47,17 +52,21 @@ class Crops:
         seed: int,
         peak: float | None = None,
         gain: tuple[float, float] = (1.0, 1.0),
+        rows: range | None = None,
+        short: ShortCrop = "pad",
     ) -> None:
-        """Crops of `crop_samples` samples, `batch` per step.
+        """Crops of `crop_samples` samples, `batch` per step in all processes together.
 
         Args:
             prepared: The clips.
             split: Which of them.
-            crop_samples: Length T of a crop; a shorter clip is followed by zeros.
-            batch: Crops per step, B.
+            crop_samples: Length T of a crop.
+            batch: Crops per step.
             seed: Any whole number.
             peak: Each clip is scaled to this peak first (MelGAN: 0.95); None leaves its level. Silence stays silence.
             gain: Each crop is then scaled by a factor drawn from this range (MelGAN: 0.3 to 1).
+            rows: The rows of the batch that are drawn here, B of them; None: all.
+            short: A clip shorter than a crop is followed by zeros (`pad`) or begins again (`loop`).
 
         Raises:
             DatasetError: where the split has no clip, or one has no label although others have.
@@ -70,17 +79,19 @@ class Crops:
             )
         self._labels = self._label_indices(self._entries)
         self._ends = np.cumsum([entry.frames for entry in self._entries], dtype=np.int64)
-        self._crop_samples, self._batch, self._seed = crop_samples, batch, seed % 2**64
-        self._peak, self._gain = peak, gain
+        self._crop_samples, self._seed = crop_samples, seed % 2**64
+        self._peak, self._gain, self._short = peak, gain, short
+        self._rows = range(batch) if rows is None else rows
 
     def batch(self, step: int) -> RawBatch:
         """The crops of step `step` (from 0)."""
-        audio = np.zeros((self._batch, self._crop_samples), dtype=np.float32)
-        places = [self._crop(step, row, audio[row]) for row in range(self._batch)]
+        audio = np.zeros((len(self._rows), self._crop_samples), dtype=np.float32)
+        places = [self._crop(step, row, out) for row, out in zip(self._rows, audio, strict=True)]
         return RawBatch(
             audio=audio,
             labels=None if self._labels is None else self._labels[places],
             clips=tuple(self._entries[place].id for place in places),
+            rows=self._rows,
         )
 
     def _crop(self, step: int, row: int, out: np.ndarray) -> int:
@@ -93,7 +104,11 @@ class Crops:
         scale = float(random.uniform(*self._gain))
         if self._peak is not None and entry.peak > 0:
             scale *= self._peak / entry.peak
-        out[:count] = self._prepared.read(entry, start, count)
+        samples = self._prepared.read(entry, start, count)
+        if self._short == "loop" and count < len(out):
+            out[:] = np.resize(samples, len(out))
+        else:
+            out[:count] = samples
         out *= np.float32(scale)
         return place
 

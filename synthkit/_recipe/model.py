@@ -13,6 +13,8 @@ from synthkit.config import Config
 from synthkit.interfaces import Kind, Split
 from synthkit.specs import FeatureSpec
 
+Precision = Literal["fp32", "bf16", "fp16"]
+Shape = Literal["constant", "step", "exponential", "cosine"]
 Part = Literal["vocoder", "model"]
 
 
@@ -23,8 +25,12 @@ class PrepareBlock(Config):
     """Processes that decode; 0 means one per core."""
     min_seconds: float = Field(default=0.05, ge=0)
     """A clip shorter than this is listed as too short and left out."""
-    max_unreadable: float = Field(default=0.1, ge=0, le=1)
+    short: Literal["skip", "pad", "loop"] = "pad"
+    """A clip shorter than a crop is left out (`skip`), followed by silence (`pad`), or begins again (`loop`)."""
+    max_unreadable: float = Field(default=0.05, ge=0, le=1)
     """Largest share of clips that may be left out before the run stops."""
+    decode_seconds: float = Field(default=600.0, gt=0)
+    """Longest time that decoding one clip may take; what takes longer is left out as `timed-out`."""
 
 
 class KeepBlock(Config):
@@ -36,6 +42,36 @@ class KeepBlock(Config):
     """Also each whose step is a multiple of this."""
     best: str | None = None
     """Also the one with the lowest value of this validation term (`mel_l1`), which later stages then use."""
+
+
+class ScheduleBlock(Config):
+    """How learning rates change; each network's schedule counts the steps of its own optimiser."""
+
+    shape: Shape = "constant"
+    """`constant`, `step`, `exponential` or `cosine`."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps in which the rate rises from nearly 0 to its full height."""
+    every: int = Field(default=100_000, ge=1)
+    """For `step` and `exponential`: after so many steps the rate has been multiplied by `factor` once."""
+    factor: float = Field(default=0.5, gt=0, le=1)
+    """For `step` and `exponential`."""
+    final: float = Field(default=0.0, ge=0, le=1)
+    """For `cosine`: what is left of the rate at the last step of the training; for the others: the least that is left."""
+
+
+class WatchBlock(Config):
+    """What is done about a training that goes wrong: a term that is not finite or explodes, a critic that wins or gives up."""
+
+    rollbacks: int = Field(default=2, ge=0)
+    """How often the training goes back to the last good checkpoint, with other crops, before it stops."""
+    slow_down: float = Field(default=0.5, gt=0, le=1)
+    """Learning rates are multiplied by this at each rollback."""
+    explosion: float = Field(default=100.0, gt=1)
+    """A term this many times its running median counts as exploded."""
+    critic_margin: float = Field(default=0.02, ge=0, lt=1)
+    """A critic whose loss stays below this share of an undecided critic's has won; above 1 minus nothing it has given up."""
+    patience: int = Field(default=500, ge=1)
+    """Steps for which a critic may win or give up before it is said."""
 
 
 class TrainBlock(Config):
@@ -67,6 +103,20 @@ class TrainBlock(Config):
     """`auto` (cuda if there is one, then mps, then cpu), or a torch device."""
     threads: int = Field(default=1, ge=1)
     """Threads that read crops ahead of the training."""
+    precision: Precision = "fp32"
+    """`fp32`, `bf16` or `fp16` (with loss scaling); weights, optimisers and spectral losses stay in fp32."""
+    accumulate: int = Field(default=1, ge=1)
+    """Pieces that a batch is learned in, one after the other, where memory is short; the result is that of the whole batch."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Gradients of a network are scaled down to this norm; null: never."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a running mean of the weights, which then is what is evaluated and generates (0.999); null: none."""
+    compile: bool = False
+    """Compile the networks with torch.compile: a slow first step, then faster ones on a GPU."""
+    schedule: ScheduleBlock = ScheduleBlock()
+    """How the learning rates change."""
+    watch: WatchBlock = WatchBlock()
+    """What is done about a training that goes wrong."""
 
 
 class GenerateBlock(Config):

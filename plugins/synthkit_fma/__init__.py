@@ -1,0 +1,1 @@
+"""The FMA data set for synthkit."""

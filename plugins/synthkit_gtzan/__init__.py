@@ -1,0 +1,1 @@
+"""The GTZAN data set for synthkit."""

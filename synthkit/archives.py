@@ -1,0 +1,3 @@
+"""Unpacking archives that may be hostile."""
+
+from __future__ import annotations

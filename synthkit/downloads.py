@@ -1,0 +1,3 @@
+"""Downloading with checksums, mirrors and resumption."""
+
+from __future__ import annotations
