@@ -26,6 +26,8 @@ from synthkit.errors import ClipReport, DatasetError
 from synthkit.specs import FeatureSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
     from torch import Tensor, nn
@@ -110,8 +112,17 @@ class Dataset(ABC):
                 progress(done, len(clips))
         return VerifyReport(dataset=type(self).__name__, clips=tuple(reports))
 
-    def fetch(self) -> None:
-        """Download the set with checksums, or say where to get it. Raises `DatasetError` where it cannot be fetched."""
+    def expected_seconds(self, clip: Clip) -> tuple[float, float] | None:
+        """The shortest and the longest that the clip should last, both included; None where nothing is known of it."""
+        return None
+
+    def fetch(self, progress: Progress | None = None, archive: Path | None = None) -> None:
+        """Download the set with checksums, or say where to get it. Raises `DatasetError` where it cannot be fetched.
+
+        Args:
+            progress: Told of bytes or files, whatever takes long.
+            archive: A file of the set that the user has already: it is checked and unpacked, nothing is downloaded.
+        """
         raise DatasetError(f"{type(self).__name__} has nothing to fetch: it is made of files you already have")
 
 

@@ -98,12 +98,16 @@ def verify(ctx: click.Context, context: Context, what: str, settings: tuple[str,
 
 
 @command.command("fetch")
+@click.option("--archive", type=click.Path(path_type=Path), help="A file of the set that you have: check and unpack it.")
 @_with_what
-def fetch(context: Context, what: str, settings: tuple[str, ...]) -> None:
-    """Download the data set, or say where to get it."""
+def fetch(context: Context, what: str, settings: tuple[str, ...], archive: Path | None) -> None:
+    """Download the data set, unpack an archive of it, or say where to get it."""
+    from synthkit._stages.prepare import showing
+
     source = find_source(what, settings, context)
     dataset = source.build()
-    dataset.fetch()
+    with showing(context.reporter, "fetch") as progress:
+        dataset.fetch(progress, archive)
     _print(context, f"{source.offered.offer.name} is there: {len(dataset.clips())} clips")
 
 
