@@ -20,8 +20,9 @@ from torch import nn
 
 from synthkit import __version__
 from synthkit._run.folder import read_meta, step_name
+from synthkit._run.learner import Learner
 from synthkit.errors import CheckpointError, PluginError, UnknownName
-from synthkit.interfaces import Component, GenerativeModel, Objective
+from synthkit.interfaces import Component, GenerativeModel
 from synthkit.specs import FeatureSpec
 from synthkit.storage import file_hash, write_json
 from synthkit.training.engine import seeded
@@ -60,19 +61,33 @@ class Identity:
         }
 
 
-def save(
-    root: Path, step: int, identity: Identity, component: Component, objective: Objective, extra: Mapping[str, Any]
-) -> Path:
-    """Write the checkpoint of `step` below `root` and return its folder; one that is already there is replaced."""
+def save(root: Path, step: int, identity: Identity, learner: Learner, extra: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of `step` below `root` and return its folder; one that is already there is replaced.
+
+    `<name>.safetensors` holds what generates: the averaged weights where there is an average. Then the weights that learning
+    goes on from are in `live.<name>.safetensors`.
+    """
+    component, objective, average = learner.component, learner.objective, learner.average
     folder = root / step_name(step)
     temporary = root / f".{folder.name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
     try:
         for name, network in component.networks.items():
-            _save_network(network, temporary / f"{name}.safetensors")
+            live = "live." if average else ""
+            _save_weights(network.state_dict(), temporary / f"{live}{name}.safetensors")
+        for name, weights in (average.networks if average else {}).items():
+            _save_weights(weights, temporary / f"{name}.safetensors")
         for name, network in objective.networks.items():
-            _save_network(network, temporary / f"objective.{name}.safetensors")
-        torch.save(objective.state_dict(), temporary / TRAINING)
+            _save_weights(network.state_dict(), temporary / f"objective.{name}.safetensors")
+        torch.save(
+            {
+                "objective": objective.state_dict(),
+                "engine": learner.engine.state_dict(objective.optimisers),
+                "average": average.updates if average else 0,
+                "attempt": learner.attempt,
+            },
+            temporary / TRAINING,
+        )
         files = {file.name: file_hash(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / "meta.json", {**identity.to_meta(), "step": step, **extra, "files": files})
         for file in temporary.iterdir():
@@ -121,13 +136,27 @@ def load_component(
     return component, meta
 
 
-def load_training(folder: Path, objective: Objective) -> None:
-    """Take back the state of an objective: its own networks, and its optimisers."""
-    meta = read_meta(folder)
-    load_networks(folder, meta, objective.networks, prefix="objective.")
+def restore(folder: Path, learner: Learner) -> int:
+    """Put a training back to where it was when the checkpoint was written, and return the step.
+
+    Raises:
+        CheckpointError: where a file is missing or damaged, or holds the state of another training.
+    """
+    meta, average = read_meta(folder), learner.average
+    load_networks(folder, meta, learner.component.networks, prefix="live." if average else "")
+    load_networks(folder, meta, learner.objective.networks, prefix="objective.")
     _verify(folder, meta, TRAINING)
     state = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-    objective.load_state_dict(state)
+    learner.objective.load_state_dict(state["objective"])
+    learner.engine.load_state_dict(state["engine"], learner.objective.optimisers)
+    learner.attempt = int(state["attempt"])
+    if average is not None:
+        average.updates = int(state["average"])
+        for name, weights in average.networks.items():
+            _verify(folder, meta, f"{name}.safetensors")
+            for key, value in load_file(folder / f"{name}.safetensors").items():
+                weights[key].copy_(value)
+    return int(meta["step"])
 
 
 def load_networks(folder: Path, meta: Mapping[str, Any], networks: Mapping[str, nn.Module], prefix: str = "") -> None:
@@ -178,9 +207,9 @@ def _verify(folder: Path, meta: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _save_network(network: nn.Module, file: Path) -> None:
+def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
     # Clones, because safetensors refuses tensors that share memory.
-    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}, file)
+    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}, file)
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,14 +25,15 @@ from torch import Tensor
 from synthkit._run import checkpoint
 from synthkit._run.checkpoint import Identity
 from synthkit._run.folder import RunFolder, read_json
+from synthkit._run.learner import Learner
 from synthkit._run.reporter import Reporter, Task
 from synthkit._run.seeds import derive_seed
 from synthkit.audio import Audio
 from synthkit.errors import RunError, TrainingError
-from synthkit.interfaces import Batch, Component, FeatureExtractor, Objective, Tracker, Vocoder
+from synthkit.interfaces import Batch, FeatureExtractor, Tracker, Vocoder
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
-from synthkit.training.engine import Engine, seeded
+from synthkit.training.engine import seeded
 
 
 class RawBatch(Protocol):
@@ -49,6 +50,10 @@ class RawBatch(Protocol):
     @property
     def clips(self) -> tuple[str, ...]:
         """Ids of the clips."""
+
+    @property
+    def rows(self) -> range:
+        """Rows of the whole batch."""
 
 
 class Source(Protocol):
@@ -82,10 +87,8 @@ class Loop:
     run_folder: RunFolder
     part: str
     identity: Identity
-    component: Component
-    objective: Objective
+    learner: Learner
     extractor: FeatureExtractor
-    engine: Engine
     settings: Settings
     validation: Sequence[RawBatch]
     trackers: Sequence[Tracker]
@@ -109,8 +112,12 @@ class Loop:
         settings = self.settings
         meter = _Meter(source)
         for step, raw in enumerate(source, start + 1):
-            torch.manual_seed(derive_seed(settings.seed, "train", self.part, step))
-            terms = self.objective.step(self.batch(raw))
+            seed = derive_seed(settings.seed, "train", self.part, step)
+            torch.manual_seed(seed)
+            self.learner.engine.begin(seed)
+            terms = self.learner.objective.step(self.batch(raw))
+            if self.learner.average:
+                self.learner.average.update()
             meter.count(len(raw.audio))
             last = step == settings.steps
             logs, evaluates = step % settings.log_every == 0 or last, step % settings.evaluate_every == 0 or last
@@ -134,14 +141,14 @@ class Loop:
 
     def batch(self, raw: RawBatch) -> Batch:
         """Crops on the engine's device, with their features."""
-        audio = torch.from_numpy(raw.audio).to(self.engine.device, non_blocking=True)
-        labels = None if raw.labels is None else torch.from_numpy(raw.labels).to(self.engine.device)
+        audio = torch.from_numpy(raw.audio).to(self.learner.engine.device, non_blocking=True)
+        labels = None if raw.labels is None else torch.from_numpy(raw.labels).to(self.learner.engine.device)
         with torch.no_grad():
             features = self.extractor.extract(audio)
-        return Batch(audio=audio, features=features, labels=labels, clips=raw.clips)
+        return Batch(audio=audio, features=features, labels=labels, clips=raw.clips, rows=raw.rows)
 
     def _finite(self, step: int, terms: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(self.engine.mean(value)) for name, value in terms.items()}
+        values = {name: float(self.learner.engine.mean(value)) for name, value in terms.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             newest = self.run_folder.newest(self.part)
@@ -153,11 +160,11 @@ class Loop:
         return values
 
     def _evaluate(self, step: int) -> dict[str, float]:
-        networks = list(self.component.networks.values())
+        networks = list(self.learner.component.networks.values())
         for network in networks:
             network.eval()
         try:
-            with torch.no_grad(), seeded(derive_seed(self.settings.seed, "validation", self.part)):
+            with torch.no_grad(), self._averaged(), seeded(derive_seed(self.settings.seed, "validation", self.part)):
                 values = self._validation_terms()
                 self._show_examples(step)
         finally:
@@ -168,28 +175,31 @@ class Loop:
         self.reporter.say(f"{self.part} step {step}: validation {text}")
         return values
 
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.learner.average.applied() if self.learner.average else nullcontext()
+
     def _validation_terms(self) -> dict[str, float]:
         totals: dict[str, float] = {}
         items = 0
         for raw in self.validation:
-            for name, value in self.objective.evaluate(self.batch(raw)).items():
-                totals[name] = totals.get(name, 0.0) + float(self.engine.mean(value)) * len(raw.audio)
+            for name, value in self.learner.objective.evaluate(self.batch(raw)).items():
+                totals[name] = totals.get(name, 0.0) + float(self.learner.engine.mean(value)) * len(raw.audio)
             items += len(raw.audio)
         return {name: total / items for name, total in totals.items()}
 
     def _show_examples(self, step: int) -> None:
         watchers = [tracker for tracker in self.trackers if type(tracker).audio is not Tracker.audio]
-        if not watchers or not isinstance(self.component, Vocoder):
+        if not watchers or not isinstance(self.learner.component, Vocoder):
             return
         batch = self.batch(self.validation[0])
-        made = self.component.vocode(batch.features[:2])
+        made = self.learner.component.vocode(batch.features[:2])
         pictures = self.extractor.extract(made)
-        rate = self.component.spec.sample_rate
+        rate = self.learner.component.spec.sample_rate
         for tracker in watchers:
             for item, (samples, features) in enumerate(zip(made, pictures, strict=True)):
                 name = f"{self.part}/validation/{item}"
                 tracker.audio(step, name, Audio(samples[None].float().cpu().numpy(), rate))
-                tracker.image(step, name, self.picture(features.float().cpu().numpy(), self.component.spec))
+                tracker.image(step, name, self.picture(features.float().cpu().numpy(), self.learner.component.spec))
 
     def _track(self, step: int, values: Mapping[str, float]) -> None:
         for tracker in self.trackers:
@@ -198,7 +208,7 @@ class Loop:
     def _save(self, step: int) -> None:
         root = self.run_folder.checkpoint_root(self.part)
         root.mkdir(parents=True, exist_ok=True)
-        folder = checkpoint.save(root, step, self.identity, self.component, self.objective, self.meta)
+        folder = checkpoint.save(root, step, self.identity, self.learner, self.meta)
         self.saved(step, folder)
 
     def _note_best(self, step: int, score: Mapping[str, float]) -> None:

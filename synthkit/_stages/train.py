@@ -10,9 +10,10 @@ from synthkit._catalog import Catalog
 from synthkit._data.crops import Crops, Loader, RawBatch
 from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Block, KeepBlock, Part, Recipe, TrainBlock, Training
-from synthkit._run.checkpoint import Identity, load_networks, load_training
+from synthkit._run.checkpoint import Identity, load_networks, restore
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
@@ -20,7 +21,9 @@ from synthkit._stages.report.pictures import feature_image
 from synthkit.errors import RunError
 from synthkit.interfaces import Component, Split
 from synthkit.specs import FeatureSpec
-from synthkit.training.engine import Engine, seeded
+from synthkit.training.average import Average
+from synthkit.training.engine import Engine, Numerics, seeded
+from synthkit.training.schedules import Schedule
 
 
 def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
@@ -54,16 +57,17 @@ class PartTraining:
         if start >= settings.steps:
             reporter.say(f"{part}: already at step {start} of {settings.steps}")
             return
-        engine = Engine(pick_device(settings.device))
+        engine = Engine(pick_device(settings.device), numerics(settings))
         with seeded(derive_seed(recipe.seed, "weights", part)):
             component = build_part(self.block, recipe.spec, self.prepared.labels, catalog)
             component.to(engine.device)
             objective = catalog.build(
                 self.training.objective.offered, self.training.objective.config, component, engine
             )
+        average = None if settings.ema is None else Average(component.networks, settings.ema)
+        learner = Learner(component=component, objective=objective, engine=engine, average=average)
         if newest is not None:
-            load_networks(newest, read_meta(newest), component.networks)
-            load_training(newest, objective)
+            restore(newest, learner)
             reporter.say(f"{part}: goes on from step {start}")
         reporter.say(
             f"{part}: {describe_size(component)} on {engine.device}, {settings.steps} steps of {settings.batch} crops"
@@ -73,10 +77,8 @@ class PartTraining:
             run_folder=run,
             part=part,
             identity=self._identity(),
-            component=component,
-            objective=objective,
+            learner=learner,
             extractor=catalog.build(recipe.features.offered, recipe.features.config),
-            engine=engine,
             settings=loop_settings(settings, recipe.seed),
             validation=self._validation(reporter),
             trackers=trackers,
@@ -179,6 +181,17 @@ def describe_size(component: Component) -> str:
     """
     count = sum(parameter.numel() for network in component.networks.values() for parameter in network.parameters())
     return f"{count:,} parameters"
+
+
+def numerics(block: TrainBlock) -> Numerics:
+    """How the engine of a `train:` block computes."""
+    return Numerics(
+        precision=block.precision,
+        accumulate=block.accumulate,
+        clip_norm=block.clip_norm,
+        compile=block.compile,
+        schedule=Schedule(**block.schedule.model_dump(), steps=block.steps),
+    )
 
 
 def loop_settings(block: TrainBlock, seed: int) -> Settings:

@@ -12,6 +12,7 @@ from synthkit._catalog import Catalog
 from synthkit._run import checkpoint
 from synthkit._run.checkpoint import Identity
 from synthkit._run.folder import RunFolder
+from synthkit._run.learner import Learner
 from synthkit.errors import CheckpointError
 from synthkit.interfaces import Batch, GenerativeModel, Objective, Request
 from synthkit.specs import FeatureSpec
@@ -41,18 +42,22 @@ def batch(seed: int) -> Batch:
     return Batch(audio=torch.zeros(4, 1280), features=features, labels=torch.tensor([0, 1, 0, 1]))
 
 
+def learner(objective: Objective) -> Learner:
+    return Learner(component=objective.component, objective=objective, engine=Engine())
+
+
 def saved(catalog: Catalog, root: Path, steps: int = 3) -> Path:
     identity, model, objective = build(catalog)
     for step in range(steps):
         objective.step(batch(step))
     root.mkdir(exist_ok=True)
-    return checkpoint.save(root, steps, identity, model, objective, {"note": "kept"})
+    return checkpoint.save(root, steps, identity, learner(objective), {"note": "kept"})
 
 
 def test_a_loaded_component_generates_what_the_saved_one_did(catalog: Catalog, tmp_path: Path) -> None:
     identity, model, objective = build(catalog)
     objective.step(batch(0))
-    folder = checkpoint.save(tmp_path, 1, identity, model, objective, {"note": "kept"})
+    folder = checkpoint.save(tmp_path, 1, identity, learner(objective), {"note": "kept"})
     loaded, meta = checkpoint.load_component(folder, catalog)
     assert isinstance(loaded, GenerativeModel)
     assert (loaded.spec, loaded.labels, meta["step"], meta["note"]) == (SPEC, LABELS, 1, "kept")
@@ -66,8 +71,7 @@ def test_training_goes_on_as_if_it_had_never_stopped(catalog: Catalog, tmp_path:
         straight_objective.step(batch(step))
     folder = saved(catalog, tmp_path)
     _, resumed, resumed_objective = build(catalog)
-    checkpoint.load_networks(folder, checkpoint.read_meta(folder), resumed.networks)
-    checkpoint.load_training(folder, resumed_objective)
+    assert checkpoint.restore(folder, learner(resumed_objective)) == 3
     for step in range(3, 6):
         resumed_objective.step(batch(step))
     for name, value in straight.networks["bands"].state_dict().items():
@@ -92,7 +96,7 @@ def test_a_damaged_file_is_named(catalog: Catalog, tmp_path: Path, name: str) ->
     _, model, objective = build(catalog)
     load = {
         "bands.safetensors": lambda: checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks),
-        "training.pt": lambda: checkpoint.load_training(folder, objective),
+        "training.pt": lambda: checkpoint.restore(folder, learner(objective)),
     }
     with pytest.raises(CheckpointError, match=rf"{name}.*is damaged"):
         load[name]()

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from synthkit._catalog import Offered
-from synthkit._run.checkpoint import Identity
+from synthkit._run.checkpoint import Identity, restore
 from synthkit._run.folder import RunFolder
+from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings, Stopped
 from synthkit._run.reporter import Reporter
 from synthkit.config import Config
@@ -86,6 +87,7 @@ class Crop:
     audio: np.ndarray
     labels: np.ndarray | None = None
     clips: tuple[str, ...] = ("a", "b")
+    rows: range = range(2)
 
 
 def crop(step: int) -> Crop:
@@ -144,10 +146,8 @@ def loop(folder: Path, steps: int = 10, explode_at: int | None = None, **changes
             spec=SPEC,
             labels=(),
         ),
-        component=component,
-        objective=objective,
+        learner=Learner(component=component, objective=objective, engine=Engine()),
         extractor=Energy(),
-        engine=Engine(),
         settings=Settings(**{**numbers, **changes}),  # type: ignore[arg-type]
         validation=[crop(0)],
         trackers=[memory],
@@ -175,7 +175,7 @@ def test_rows_evaluations_and_checkpoints_come_when_they_are_due(tmp_path: Path)
 
 def test_networks_learn_in_training_mode_and_are_judged_in_evaluation_mode(tmp_path: Path) -> None:
     made, objective, _ = loop(tmp_path)
-    made.component.networks["scale"].train()
+    made.learner.component.networks["scale"].train()
     made.run(Crops(0, 10))
     assert objective.saw_training_mode == [True] * 10  # evaluate asserts the other half
 
@@ -226,16 +226,13 @@ def test_interrupt_saves_and_the_resumed_run_equals_the_straight_one(tmp_path: P
         stopped.run(Crops(0, 10, lambda step: signal.raise_signal(signal.SIGINT) if step == 7 else None))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    from synthkit._run.checkpoint import load_networks, load_training, read_meta
-
-    resumed, objective, _ = loop(tmp_path / "stopped")
+    resumed, _, _ = loop(tmp_path / "stopped")
     newest = resumed.run_folder.newest("vocoder")
     assert newest is not None
-    load_networks(newest, read_meta(newest), resumed.component.networks)
-    load_training(newest, objective)
+    assert restore(newest, resumed.learner) == 7
     resumed.run(Crops(7, 10), start=7)
-    expected = straight.component.networks["scale"].state_dict()["weight"]
-    assert torch.equal(resumed.component.networks["scale"].state_dict()["weight"], expected)
+    expected = straight.learner.component.networks["scale"].state_dict()["weight"]
+    assert torch.equal(resumed.learner.component.networks["scale"].state_dict()["weight"], expected)
 
 
 def test_the_loop_leaves_the_global_generator_as_it_was(tmp_path: Path) -> None:
