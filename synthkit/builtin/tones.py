@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from synthkit.builtin.config import TonesConfig
 from synthkit.builtin.instruments import render
 from synthkit.builtin.score import COMPOSERS, Score, compose
 from synthkit.errors import UnreadableClip
-from synthkit.interfaces import Clip, Dataset, Split
+from synthkit.interfaces import Clip, Dataset, Progress, Split
 from synthkit.storage import text_hash
 
 VERSION = 2
@@ -57,7 +58,7 @@ class Tones(Dataset):
         samples = render(score, self._config.seconds, self._config.sample_rate, self._random(clip, 1))
         return Audio(samples, self._config.sample_rate)
 
-    def fetch(self) -> None:
+    def fetch(self, progress: Progress | None = None, archive: Path | None = None) -> None:
         """Nothing to do: it is made where it is used."""
 
     def score(self, clip: Clip) -> Score:
