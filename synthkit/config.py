@@ -5,14 +5,16 @@ Nothing here needs torch, so that a recipe is checked before anything heavy is i
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from synthkit.errors import SynthkitError
+from synthkit.remote import Place, is_folder, is_remote
 from synthkit.specs import FeatureSpec
 
 if TYPE_CHECKING:
@@ -112,14 +114,29 @@ def expand(path: Path) -> Path:
         raise ValueError(f"there is no home folder for {path.parts[0]!r}") from error
 
 
-def _existing_folder(path: Path, info: ValidationInfo) -> Path:
-    if (info.context or {}).get("check_files", True) and not os.path.isdir(path):  # noqa: PTH112 - it never raises
-        raise ValueError(f"the folder {str(path)!r} does not exist")
-    return path
+def _place(value: Any) -> Place:
+    if isinstance(value, str) and is_remote(value):
+        return value.rstrip("/")
+    if not isinstance(value, str | Path):
+        raise PydanticCustomError("path_type", "Input is not a valid path")
+    return expand(Path(value))
 
 
-UserPath = Annotated[Path, AfterValidator(expand)]
-"""A path as a user writes it: `~` is the home folder, a relative one starts at the working folder; kept absolute."""
+def _existing_folder(place: Place, info: ValidationInfo) -> Place:
+    if not (info.context or {}).get("check_files", True):
+        return place
+    try:
+        exists = is_folder(place)
+    except SynthkitError as error:
+        raise ValueError(str(error)) from error
+    if not exists:
+        raise ValueError(f"the folder {str(place)!r} does not exist")
+    return place
 
-ExistingFolder = Annotated[Path, AfterValidator(expand), AfterValidator(_existing_folder)]
+
+UserPath = Annotated[Place, PlainValidator(_place), WithJsonSchema({"type": "string", "format": "path"})]
+"""A place as a user writes it: a URL, such as `s3://bucket/music`, stays a `str`; anything else becomes an absolute `Path`
+(`~` is the home folder, a relative one starts at the working folder). `synthkit.remote` works with both."""
+
+ExistingFolder = Annotated[UserPath, AfterValidator(_existing_folder)]
 """A `UserPath` that must be a folder (unless the validation context says `check_files=False`)."""

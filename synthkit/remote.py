@@ -7,19 +7,18 @@ its identity is what the store says of it (checksum, or size and time of change)
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synthkit.errors import DatasetError
-from synthkit.storage import Progress, file_hashes
+
+if TYPE_CHECKING:
+    from synthkit.storage import Progress
 
 Place: TypeAlias = Path | str
 """A file or folder: a `Path` on this machine, or a URL."""
@@ -124,6 +123,8 @@ def content_keys(places: Sequence[Place], progress: Progress | None = None) -> t
     the SHA-256 of the URL and what the store says of the file: its checksum, or its size and time of change. Nothing is
     downloaded, each folder is listed once. Raises `DatasetError` where a store cannot be asked.
     """
+    from synthkit.storage import file_hashes  # it brings sqlite3 and a pool, and settings need neither
+
     here = [Path(place) for place in places if not is_remote(place)]
     there = [str(place) for place in places if is_remote(place)]
     total = len(places)
@@ -143,6 +144,8 @@ def local_copy(place: Place) -> Iterator[Path]:
     if not is_remote(place):
         yield Path(place)
         return
+    import tempfile
+
     store, path = _store(str(place))
     with tempfile.TemporaryDirectory(prefix="synthkit-") as folder:
         copy = Path(folder, path.rstrip("/").rsplit("/", 1)[-1])
@@ -200,6 +203,8 @@ def _walk_store(url: str) -> Iterator[tuple[str, Place, int]]:
 
 def _store_keys(urls: Sequence[str], progress: Progress | None) -> dict[str, str | OSError]:
     """The keys of files on stores, folder by folder, several listings at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
     folders: dict[str, list[str]] = defaultdict(list)
     for url in urls:
         folders[url.rpartition("/")[0]].append(url)
@@ -224,13 +229,13 @@ def _folder_keys(folder: str, urls: Sequence[str]) -> dict[str, str | OSError]:
 
 
 def _key(url: str, info: Mapping[str, Any] | None) -> str | OSError:
+    from synthkit.storage import text_hash
+
     if info is None:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
     fields = [name for name in _CHECKSUMS if info.get(name)] or [name for name in _TIMES if info.get(name)]
     says = [f"{name}={info[name]}" for name in fields]
-    return hashlib.sha256(
-        "\n".join([url, f"size={info.get('size')}", *says]).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return text_hash("\n".join([url, f"size={info.get('size')}", *says]))
 
 
 def _listing(store: Any, path: str) -> list[Mapping[str, Any]]:

@@ -113,7 +113,7 @@ class FolderConfig(Config):
     """A tree of sound files."""
 
     root: ExistingFolder
-    """The folder; everything below it is searched."""
+    """The folder, or its URL (`s3://bucket/music`); everything below it is searched."""
     labels: Literal["none", "folders"] = "none"
     """`folders`: the name of the folder directly below `root` is the clip's label."""
     exclude: tuple[str, ...] = ()

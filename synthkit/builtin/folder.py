@@ -5,15 +5,16 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from synthkit import remote
 from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Audio, read
 from synthkit.builtin.config import FolderConfig
 from synthkit.errors import ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import Clip, Dataset, Progress, Split
-from synthkit.storage import file_hashes, text_hash
+from synthkit.storage import text_hash
 
 # fmt: off
 COMPANION_SUFFIXES = frozenset({
@@ -26,7 +27,7 @@ COMPANION_SUFFIXES = frozenset({
 
 
 class Folder(Dataset):
-    """Every sound file below a folder is a clip; its id is the path below the folder.
+    """Every sound file below a folder, here or on a remote store, is a clip; its id is the path below the folder.
 
     The split of a clip follows from its content alone: adding, removing or renaming other files does not move it, and
     copies of one recording are never on both sides. (In a set so small that a share of it is no clip at all, the clip
@@ -75,15 +76,15 @@ class Folder(Dataset):
         files = self._scan.files
         if not files:
             raise DatasetError(self._nothing())
-        hashes = file_hashes(list(files.values()), progress)
+        found = remote.content_keys(list(files.values()), progress)
         keys = [
-            digest if isinstance(digest, str) else text_hash(id)  # decoding will say why it cannot be read
-            for id, digest in zip(files, hashes, strict=True)
+            key if isinstance(key, str) else text_hash(id)  # decoding will say why it cannot be read
+            for id, key in zip(files, found, strict=True)
         ]
         splits = split_by_content(keys, validation=self._config.validation, test=self._config.test)
         return tuple(
-            (Clip(id=id, key=key, path=str(path), label=self._label(id), licence=self._config.licence), splits[key])
-            for (id, path), key in zip(files.items(), keys, strict=True)
+            (Clip(id=id, key=key, path=str(place), label=self._label(id), licence=self._config.licence), splits[key])
+            for (id, place), key in zip(files.items(), keys, strict=True)
         )
 
     def _label(self, id: str) -> str | None:
@@ -103,34 +104,20 @@ class _Scan:
     """One walk through the tree: `files` by id, and what is `left_out`."""
 
     def __init__(self, config: FolderConfig) -> None:
-        self._root, self._exclude, self._labelled = config.root, config.exclude, config.labels == "folders"
-        if not self._root.is_dir():
-            raise DatasetError(f"the folder {str(self._root)!r} does not exist")
-        self.files: dict[str, Path] = {}
+        self._exclude, self._labelled = config.exclude, config.labels == "folders"
+        if not remote.is_folder(config.root):
+            raise DatasetError(f"the folder {str(config.root)!r} does not exist")
+        self.files: dict[str, remote.Place] = {}
         self.left_out: list[ClipReport] = []
-        for path in sorted(self._walk(), key=os.fspath):
-            self._sort(path)
+        for relative, place, _ in remote.walk(config.root, self._cannot_enter):
+            self._sort(relative, place)
 
-    def _walk(self) -> Iterator[Path]:
-        """All files, through symbolic links too, but no folder twice (a link may lead back up)."""
-        seen: set[tuple[int, int]] = set()
-        for folder, folders, files in os.walk(self._root, onerror=self._cannot_enter, followlinks=True):
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in files if not name.startswith("."))
+    def _cannot_enter(self, relative: str, error: OSError) -> None:
+        reason = f"the folder cannot be read: {error.strerror}"
+        self.left_out.append(ClipReport(id=_id(relative), code="unreadable", reason=reason))
 
-    def _cannot_enter(self, error: OSError) -> None:
-        id = self._id(Path(os.fsdecode(error.filename)))
-        self.left_out.append(
-            ClipReport(id=id, code="unreadable", reason=f"the folder cannot be read: {error.strerror}")
-        )
-
-    def _sort(self, path: Path) -> None:
-        id, suffix = self._id(path), path.suffix.lower()
+    def _sort(self, relative: str, place: remote.Place) -> None:
+        id, suffix = _id(relative), PurePosixPath(relative).suffix.lower()
         if any(fnmatch.fnmatchcase(id, pattern) for pattern in self._exclude):
             return
         if suffix in UNSUPPORTED_SUFFIXES:
@@ -143,15 +130,15 @@ class _Scan:
         elif self._labelled and "/" not in id:
             reason = "it lies in no sub-folder, whose name would be its label (labels: folders)"
             self.left_out.append(ClipReport(id=id, code="unlabelled", reason=reason))
-        elif not _may_be_read(path):
+        elif isinstance(place, Path) and not _may_be_read(place):
             self.left_out.append(ClipReport(id=id, code="not-audio", reason="it is not a regular file"))
         else:
-            self.files[id] = path
+            self.files[id] = place
 
-    def _id(self, path: Path) -> str:
-        """The path below the root, with slashes; bytes that are no UTF-8 are written as `\\xff`, so that it can be printed."""
-        relative = path.relative_to(self._root).as_posix()
-        return os.fsencode(relative).decode("utf-8", "backslashreplace")
+
+def _id(relative: str) -> str:
+    """The path below the root; bytes that are no UTF-8 are written as `\\xff`, so that it can be printed."""
+    return os.fsencode(relative).decode("utf-8", "backslashreplace")
 
 
 def _may_be_read(path: Path) -> bool:

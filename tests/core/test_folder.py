@@ -9,16 +9,19 @@ import random
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 from synthkit import storage
+from synthkit._catalog import Catalog
 from synthkit.audio import Audio
 from synthkit.builtin.config import FolderConfig
 from synthkit.builtin.folder import Folder, split_by_content
-from synthkit.errors import DatasetError, UnreadableClip
+from synthkit.errors import ConfigError, DatasetError, UnreadableClip
 from synthkit.interfaces import SPLITS, Dataset
 
 
@@ -39,7 +42,7 @@ def write_tone(path: Path, frequency: float, seconds: float = 0.2) -> None:
     Audio(0.5 * np.sin(np.arange(round(8000 * seconds)) / 8000 * 2 * np.pi * frequency), 8000).write(path)
 
 
-def folder(root: Path, **settings: object) -> Folder:
+def folder(root: Path | str, **settings: object) -> Folder:
     return Folder(FolderConfig.model_validate({"root": root, **settings}))
 
 
@@ -297,3 +300,34 @@ def test_every_odd_file_is_a_clip_or_named(shared: Path) -> None:
     unreadable = {report.id for report in dataset.verify().clips if report.code in ("unreadable", "empty")}
     good = {file for file, row in rows.items() if row["soundfile_ok"] == "yes" and int(row["read_frames"]) > 0}
     assert good <= clips - unreadable
+
+
+class TestRemote:
+    """The same tree on a store (here one in memory) is the same data set, but for its keys."""
+
+    @pytest.fixture
+    def url(self, root: Path) -> Iterator[str]:
+        for number, name in enumerate(
+            ("jazz/a.wav", "jazz/.hidden.wav", "blues/x/b.wav", "jazz/notes.txt", "x.bogus", "c.m4a")
+        ):
+            write_tone(root / "tone.wav", 300 + number)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "tone.wav").rename(root / name)
+        store = fsspec.filesystem("memory")
+        store.put(f"{root}/", "/remote-folder", recursive=True)
+        yield "memory://remote-folder"
+        store.rm("/remote-folder", recursive=True)
+
+    def test_it_is_the_same_index(self, root: Path, url: str) -> None:
+        here, there = folder(root, labels="folders"), folder(url, labels="folders")
+        assert ids(there) == ids(here) == ["blues/x/b.wav", "jazz/a.wav"]
+        assert codes(there) == codes(here) == {"x.bogus": "not-audio", "c.m4a": "unsupported"}
+        assert there.labels() == here.labels()
+        assert [clip.path for clip in there.clips()] == [f"{url}/{id}" for id in ids(there)]
+        assert [clip.key for clip in folder(url, labels="folders").clips()] == [clip.key for clip in there.clips()]
+
+    def test_a_folder_that_is_not_there_is_said_by_the_settings(self, url: str) -> None:
+        with pytest.raises(ConfigError, match="root: the folder 'memory://nowhere' does not exist"):
+            Catalog.discover().configure("dataset", "folder", {"root": "memory://nowhere"})
+        _, config = Catalog.discover().configure("dataset", "folder", {"root": f"{url}/"})
+        assert config.model_dump(mode="json")["root"] == url
