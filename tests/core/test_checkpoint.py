@@ -14,7 +14,7 @@ from synthkit._run.checkpoint import Identity
 from synthkit._run.folder import RunFolder
 from synthkit._run.learner import Learner
 from synthkit.errors import CheckpointError
-from synthkit.interfaces import Batch, GenerativeModel, Objective, Request
+from synthkit.interfaces import Batch, GenerativeModel, Request
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import Engine, seeded
 
@@ -28,12 +28,14 @@ def catalog() -> Catalog:
     return Catalog.discover([EXAMPLE])
 
 
-def build(catalog: Catalog, spec: FeatureSpec = SPEC) -> tuple[Identity, GenerativeModel, Objective]:
+def build(catalog: Catalog, spec: FeatureSpec = SPEC) -> tuple[Identity, GenerativeModel, Learner]:
     offered, config = catalog.configure("model", "band-gaussian", {})
     model = catalog.build(offered, config, spec, LABELS)
     objective_offered, objective_config = catalog.configure("objective", "band-likelihood", {})
-    objective = catalog.build(objective_offered, objective_config, model, Engine())
-    return Identity(offered=offered, config=config, spec=spec, labels=LABELS), model, objective
+    engine = Engine()
+    objective = catalog.build(objective_offered, objective_config, model, engine)
+    learner = Learner(component=model, objective=objective, engine=engine)
+    return Identity(offered=offered, config=config, spec=spec, labels=LABELS), model, learner
 
 
 def batch(seed: int) -> Batch:
@@ -42,22 +44,18 @@ def batch(seed: int) -> Batch:
     return Batch(audio=torch.zeros(4, 1280), features=features, labels=torch.tensor([0, 1, 0, 1]))
 
 
-def learner(objective: Objective) -> Learner:
-    return Learner(component=objective.component, objective=objective, engine=Engine())
-
-
 def saved(catalog: Catalog, root: Path, steps: int = 3) -> Path:
-    identity, model, objective = build(catalog)
+    identity, _, learner = build(catalog)
     for step in range(steps):
-        objective.step(batch(step))
+        learner.objective.step(batch(step))
     root.mkdir(exist_ok=True)
-    return checkpoint.save(root, steps, identity, learner(objective), {"note": "kept"})
+    return checkpoint.save(root, steps, identity, learner, {"note": "kept"})
 
 
 def test_a_loaded_component_generates_what_the_saved_one_did(catalog: Catalog, tmp_path: Path) -> None:
-    identity, model, objective = build(catalog)
-    objective.step(batch(0))
-    folder = checkpoint.save(tmp_path, 1, identity, learner(objective), {"note": "kept"})
+    identity, model, learner = build(catalog)
+    learner.objective.step(batch(0))
+    folder = checkpoint.save(tmp_path, 1, identity, learner, {"note": "kept"})
     loaded, meta = checkpoint.load_component(folder, catalog)
     assert isinstance(loaded, GenerativeModel)
     assert (loaded.spec, loaded.labels, meta["step"], meta["note"]) == (SPEC, LABELS, 1, "kept")
@@ -66,14 +64,14 @@ def test_a_loaded_component_generates_what_the_saved_one_did(catalog: Catalog, t
 
 
 def test_training_goes_on_as_if_it_had_never_stopped(catalog: Catalog, tmp_path: Path) -> None:
-    _, straight, straight_objective = build(catalog)
+    _, straight, straight_learner = build(catalog)
     for step in range(6):
-        straight_objective.step(batch(step))
+        straight_learner.objective.step(batch(step))
     folder = saved(catalog, tmp_path)
-    _, resumed, resumed_objective = build(catalog)
-    assert checkpoint.restore(folder, learner(resumed_objective)) == 3
+    _, resumed, resumed_learner = build(catalog)
+    assert checkpoint.restore(folder, resumed_learner) == 3
     for step in range(3, 6):
-        resumed_objective.step(batch(step))
+        resumed_learner.objective.step(batch(step))
     for name, value in straight.networks["bands"].state_dict().items():
         assert torch.equal(value, resumed.networks["bands"].state_dict()[name]), name
 
@@ -93,10 +91,10 @@ def test_a_damaged_file_is_named(catalog: Catalog, tmp_path: Path, name: str) ->
     content = bytearray((folder / name).read_bytes())
     content[-3] ^= 0xFF
     (folder / name).write_bytes(content)
-    _, model, objective = build(catalog)
+    _, model, learner = build(catalog)
     load = {
         "bands.safetensors": lambda: checkpoint.load_networks(folder, checkpoint.read_meta(folder), model.networks),
-        "training.pt": lambda: checkpoint.restore(folder, learner(objective)),
+        "training.pt": lambda: checkpoint.restore(folder, learner),
     }
     with pytest.raises(CheckpointError, match=rf"{name}.*is damaged"):
         load[name]()
@@ -127,14 +125,14 @@ def test_a_folder_of_the_right_name_is_complete(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved(catalog, tmp_path, steps=3)
-    identity, model, objective = build(catalog)
+    identity, _, learner = build(catalog)
 
     def broken() -> dict[str, object]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(objective, "state_dict", broken)
+    monkeypatch.setattr(learner.objective, "state_dict", broken)
     with pytest.raises(CheckpointError, match=r"could not be written: .*No space left.*earlier ones are whole"):
-        checkpoint.save(tmp_path, 4, identity, model, objective, {})
+        checkpoint.save(tmp_path, 4, identity, learner, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000003"]
 
 
