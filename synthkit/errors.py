@@ -106,6 +106,14 @@ class DatasetError(SynthkitError):
     """A data set that is absent, empty, or has lost more clips than the recipe allows."""
 
 
+class DownloadError(SynthkitError):
+    """A file that no server gives whole and as it should be, or for which there is no room."""
+
+
+class ArchiveError(SynthkitError):
+    """An archive that is damaged or hostile, or for which there is no room; nothing of it was put into place."""
+
+
 class CheckpointError(SynthkitError):
     """A checkpoint that is absent, damaged, or of another network."""
 

@@ -6,7 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -110,3 +114,100 @@ def make_environment() -> Callable[..., Path]:
         return python
 
     return make
+
+
+Step = Callable[[BaseHTTPRequestHandler, bytes], None]
+"""How a `Web` answers one request for a file of that content."""
+
+
+@dataclass
+class Web:
+    """A server on localhost with files, which misbehaves as planned and remembers what it was asked."""
+
+    address: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    plan: list[Step] = field(default_factory=list)
+    """How the next requests are answered; after them it serves files as a good server does."""
+    seen: list[tuple[str, str | None]] = field(default_factory=list)
+    """The name and the `Range` of each request."""
+
+    def url(self, name: str) -> str:
+        """The address of a file."""
+        return f"{self.address}/{name}"
+
+    @staticmethod
+    def serve(request: BaseHTTPRequestHandler, content: bytes, *, cut: int | None = None, ranges: bool = True) -> None:
+        """A good answer, ranges and all; with `cut` the connection ends after so many bytes."""
+        tag = f'"{sha1(content).hexdigest()}"'
+        wanted = request.headers.get("Range") if ranges else None
+        if wanted and request.headers.get("If-Range", tag) == tag:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                request.send_response(416)
+                request.send_header("Content-Range", f"bytes */{len(content)}")
+                request.end_headers()
+                return
+            request.send_response(206)
+            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            content = content[start:]
+        else:
+            request.send_response(200)
+        request.send_header("ETag", tag)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[:cut])
+
+    @classmethod
+    def cut(cls, after: int) -> Step:
+        """The connection breaks after so many bytes of the answer."""
+        return lambda request, content: cls.serve(request, content, cut=after)
+
+    @staticmethod
+    def status(code: int, **headers: str) -> Step:
+        """A status without a content."""
+
+        def step(request: BaseHTTPRequestHandler, content: bytes) -> None:
+            request.send_response(code)
+            for name, value in headers.items():
+                request.send_header(name, value)
+            request.end_headers()
+
+        return step
+
+
+@pytest.fixture
+def start_web() -> Iterator[Callable[[], Web]]:
+    """Starts servers on localhost; they end with the test."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start() -> Web:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.removeprefix("/")
+                web.seen.append((name, self.headers.get("Range")))
+                if web.plan:
+                    web.plan.pop(0)(self, web.files.get(name, b""))
+                elif name in web.files:
+                    web.serve(self, web.files[name])
+                else:
+                    self.send_error(404)
+
+            def log_message(self, *_: object) -> None:
+                """No chatter."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        web = Web(f"http://127.0.0.1:{server.server_port}")
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return web
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def web(start_web: Callable[[], Web]) -> Web:
+    """One server on localhost."""
+    return start_web()
