@@ -1,9 +1,13 @@
-"""`Engine`: the four verbs through which an objective touches the machine, so that it does not know how many processes there are."""
+"""`Engine`: the verbs through which an objective touches the machine.
+
+Precision, loss scaling, accumulation, clipping, schedules and processes are its business; an objective only says which losses,
+on which pieces of a batch, in which order.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,11 +15,14 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
+from synthkit.errors import ConfigError
 from synthkit.interfaces import Batch
 from synthkit.training.schedules import Schedule
 
 Network = TypeVar("Network", bound=nn.Module)
+Piece = TypeVar("Piece", bound=Sized)
 Precision = Literal["fp32", "bf16", "fp16"]
 Terms = dict[str, Tensor]
 """Named losses: scalars."""
@@ -37,8 +44,8 @@ class Engine:
 
     An objective calls `prepare` once per network it trains. In a step it calls `learn` once per optimiser: the loss of each
     piece of the batch, the gradient of their mean, one update. `backward` and `update` are the two halves of `learn` for an
-    objective that needs them apart. A distributed engine overrides how gradients and means are taken over processes, and
-    nothing else changes.
+    objective that takes a batch whole; such a one cannot accumulate. Learning rates in the optimisers stay the objective's own:
+    the schedule's factor is put on them for the time of an update.
 
     >>> engine = Engine()
     >>> network = engine.prepare(nn.Linear(1, 1, bias=False))
@@ -55,18 +62,31 @@ class Engine:
         self.numerics = numerics or Numerics()
         self.slow_down = 1.0
         """Factor of all learning rates beside the schedule's; what a rollback lowers."""
-        self.norms: dict[int, Tensor] = {}
-        """The norm of the gradient of each optimiser's last update, by the optimiser's `id`."""
+        self.share = 1.0
+        """Factor of every loss: the weight of this process's items among those of all processes."""
+        self.watch = False
+        """Whether updates measure the norms of their gradients also where nothing is clipped."""
         self._seed = 0
         self._updates: dict[int, int] = {}
+        self._rates: dict[int, float] = {}
+        self._norms: dict[int, Tensor] = {}
+        self._scalers: dict[int, GradScaler] = {}
 
     def begin(self, seed: int) -> None:
         """Called by the loop before each step: what `randn` draws in it follows from `seed`."""
         self._seed = seed
 
     def prepare(self, network: Network) -> Network:
-        """Move a network to the device, in training mode."""
-        return network.to(self.device).train()
+        """Move a network to the device, in training mode; compiled in place where the recipe asks for it.
+
+        Raises:
+            ConfigError: where it shall be compiled and this machine cannot.
+        """
+        network.to(self.device).train()
+        if self.numerics.compile:
+            _require_compiler(self.device)
+            network.compile()
+        return network
 
     def pieces(self, batch: Batch) -> list[Batch]:
         """The batch in as many pieces as memory asks for: one, unless the recipe says `accumulate`."""
@@ -75,38 +95,67 @@ class Engine:
         return [batch] if count == 1 else [batch.piece(a, b) for a, b in pairwise(bounds)]
 
     def learn(
-        self, optimiser: torch.optim.Optimizer, pieces: Sequence[Batch], loss: Callable[[Batch], tuple[Tensor, Terms]]
+        self, optimiser: torch.optim.Optimizer, pieces: Sequence[Piece], loss: Callable[[Piece], tuple[Tensor, Terms]]
     ) -> Terms:
         """One update on the gradient of the mean over all items; `loss(piece)` gives a mean over its items and the terms to tell.
 
-        Returns the mean of each term, detached.
+        A piece is what `pieces` gives, or anything made of it that has as many items. Returns the mean of each term, detached.
+
+        Raises:
+            ConfigError: where the recipe accumulates and the batch was not taken through `pieces`.
         """
         items = sum(map(len, pieces))
+        self._require_pieces(len(pieces) >= min(self.numerics.accumulate, items))
         optimiser.zero_grad(set_to_none=True)
         terms: Terms = {}
         for piece in pieces:
-            share = len(piece) / items
+            part = len(piece) / items
             with self.autocast():
                 value, said = loss(piece)
-            self._add_gradient(value * share, optimiser)
+            self._add_gradient(value * part, optimiser)
             for name, term in said.items():
-                terms[name] = terms.get(name, 0.0) + term.detach() * share
+                terms[name] = terms.get(name, 0.0) + term.detach().float() * part
         self.update(optimiser)
         return terms
 
     def backward(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-        """Replace the gradients of the optimiser's parameters by those of `loss` (a scalar)."""
+        """Replace the gradients of the optimiser's parameters by those of `loss`, a scalar: a mean over the whole batch.
+
+        Raises:
+            ConfigError: where the recipe accumulates.
+        """
+        self._require_pieces(self.numerics.accumulate == 1)
         optimiser.zero_grad(set_to_none=True)
         self._add_gradient(loss, optimiser)
 
     def update(self, optimiser: torch.optim.Optimizer) -> None:
-        """Let the optimiser make its step, at the rate that the schedule gives for its own number of updates."""
-        made = self._updates.get(id(optimiser), 0)
-        factor = self.slow_down * self.numerics.schedule.factor_at(made)
-        for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        optimiser.step()
-        self._updates[id(optimiser)] = made + 1
+        """Let the optimiser make its step, at the rate that the schedule gives for its own number of updates.
+
+        With fp16, a gradient that is not finite makes no update, and the next loss is scaled less.
+        """
+        self._reduce(optimiser)
+        scaler = self._scaler(optimiser)
+        if scaler:
+            scaler.unscale_(optimiser)
+        norm = self._clip(optimiser)
+        if not self._step(optimiser, scaler):
+            return
+        self._updates[id(optimiser)] = self._updates.get(id(optimiser), 0) + 1
+        if norm is not None:
+            self._norms[id(optimiser)] = norm
+
+    def rates(self, optimisers: Mapping[str, torch.optim.Optimizer]) -> dict[str, float]:
+        """The learning rate of each optimiser's last update (before the first: its own)."""
+        return {
+            name: self._rates.get(id(optimiser), float(optimiser.param_groups[0]["lr"]))
+            for name, optimiser in optimisers.items()
+        }
+
+    def norms(self, optimisers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+        """The norm of each optimiser's last gradient, before clipping, where `watch` or `clip_norm` had it measured."""
+        return {
+            name: self._norms[id(optimiser)] for name, optimiser in optimisers.items() if id(optimiser) in self._norms
+        }
 
     def mean(self, value: Tensor) -> Tensor:
         """The detached mean of a scalar over all processes."""
@@ -125,22 +174,102 @@ class Engine:
         return made.to(self.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Within it, the forward pass computes in the precision of the recipe."""
-        return nullcontext()
+        """Within it, the forward pass computes in the precision of the recipe. `learn` is always within; it may be nested."""
+        precision = self.numerics.precision
+        return nullcontext() if precision == "fp32" else torch.autocast(self.device.type, dtype=_TYPES[precision])
 
     def state_dict(self, optimisers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
-        """What a resumed training needs beside the optimisers' own states."""
-        updates = {name: self._updates.get(id(optimiser), 0) for name, optimiser in optimisers.items()}
-        return {"updates": updates, "slow_down": self.slow_down}
+        """What a resumed training needs beside the optimisers' own states: plain numbers."""
+        scalers = {name: self._scaler(optimiser) for name, optimiser in optimisers.items()}
+        return {
+            "slow_down": self.slow_down,
+            "updates": {name: self._updates.get(id(optimiser), 0) for name, optimiser in optimisers.items()},
+            "scalers": {name: scaler.state_dict() for name, scaler in scalers.items() if scaler},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], optimisers: Mapping[str, torch.optim.Optimizer]) -> None:
-        """Take back what `state_dict` gave."""
+        """Take back what `state_dict` gave. Where it was given by a training without fp16, scaling begins anew."""
         self.slow_down = float(state["slow_down"])
         for name, optimiser in optimisers.items():
             self._updates[id(optimiser)] = int(state["updates"][name])
+            scaler = self._scaler(optimiser)
+            if scaler and name in state["scalers"]:
+                scaler.load_state_dict(state["scalers"][name])
+
+    def _reduce(self, optimiser: torch.optim.Optimizer) -> None:
+        """Make the gradients of the optimiser's parameters the mean over all processes: nothing to do for one."""
 
     def _add_gradient(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+        scaler = self._scaler(optimiser)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = loss.float() if self.share == 1.0 else loss.float() * self.share
+            (scaler.scale(loss) if scaler else loss).backward()  # type: ignore[no-untyped-call]
+
+    def _clip(self, optimiser: torch.optim.Optimizer) -> Tensor | None:
+        """Scale the gradients down to the recipe's norm, and return the norm they had, where anybody asks for it."""
+        most = self.numerics.clip_norm
+        if most is None and not self.watch:
+            return None
+        held = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        norm = nn.utils.get_total_norm(gradients(optimiser))
+        if most is not None:
+            nn.utils.clip_grads_with_norm_(held, most, norm)
+        return norm
+
+    def _step(self, optimiser: torch.optim.Optimizer, scaler: GradScaler | None) -> bool:
+        """Let the optimiser make its step at the rate of now; returns whether it made one."""
+        factor = self.slow_down * self.numerics.schedule.factor_at(self._updates.get(id(optimiser), 0))
+        own = [group["lr"] for group in optimiser.param_groups]
+        self._rates[id(optimiser)] = float(own[0] * factor)
+        for group in optimiser.param_groups:
+            group["lr"] = group["lr"] * factor
+        try:
+            if scaler is None:
+                optimiser.step()
+                return True
+            before = scaler.get_scale()
+            scaler.step(optimiser)
+            scaler.update()
+            return scaler.get_scale() >= before  # it falls only when a step was skipped
+        finally:
+            for group, rate in zip(optimiser.param_groups, own, strict=True):
+                group["lr"] = rate
+            # Weights that were cast for this step's forward passes are those of before the update.
+            torch.clear_autocast_cache()
+
+    def _scaler(self, optimiser: torch.optim.Optimizer) -> GradScaler | None:
+        if self.numerics.precision != "fp16":
+            return None
+        if id(optimiser) not in self._scalers:
+            self._scalers[id(optimiser)] = GradScaler(self.device.type)
+        return self._scalers[id(optimiser)]
+
+    def _require_pieces(self, taken: bool) -> None:
+        if not taken:
+            raise ConfigError(
+                "this objective learns from a whole batch at once (it does not take it through engine.pieces and "
+                f"engine.learn), so it cannot do so in {self.numerics.accumulate} pieces; set accumulate to 1"
+            )
+
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def gradients(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """The gradients that an optimiser's parameters have, in its own order."""
+    held = (parameter.grad for group in optimiser.param_groups for parameter in group["params"])
+    return [gradient for gradient in held if gradient is not None]
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Compile a trifle, because the want of a compiler would show only in the middle of the first step."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"this machine cannot compile networks for {device} ({str(error).strip().splitlines()[0]}); "
+            "install a C++ compiler (on a GPU: triton), or set compile to false"
+        ) from error
 
 
 @contextmanager
