@@ -43,7 +43,7 @@ def download(
     size: int | None = None,
     room: float = 1.0,
     attempts: int = 5,
-    pause_seconds: float = 2.0,
+    pause_seconds: float = 1.0,
     timeout_seconds: float = 60.0,
     progress: Progress | None = None,
 ) -> Path:
