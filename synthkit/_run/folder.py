@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from synthkit.errors import CheckpointError, RunError
+
+_CHECKPOINT = re.compile(r"step-(?P<step>[0-9]{7,})(?P<replaced>\.replaced)?")
+"""A checkpoint's folder; `.replaced` is the older one of the same step, for the moment in which it is replaced."""
 
 
 class RunFolder:
@@ -80,9 +84,14 @@ class RunFolder:
         return self.path / "checkpoints" / part
 
     def checkpoints(self, part: str) -> list[Path]:
-        """The complete checkpoints of a part, oldest first."""
-        found = self.checkpoint_root(part).glob("step-*/meta.json")
-        return sorted((meta.parent for meta in found), key=lambda folder: int(folder.name.removeprefix("step-")))
+        """The checkpoint folders of a part, oldest first. A folder is never half-written, but it may have been damaged since."""
+        root = self.checkpoint_root(part)
+        found: dict[int, Path] = {}
+        for folder in root.iterdir() if root.is_dir() else ():
+            match = _CHECKPOINT.fullmatch(folder.name)
+            if match and (match["replaced"] is None or int(match["step"]) not in found):
+                found[int(match["step"])] = folder
+        return [found[step] for step in sorted(found)]
 
     def newest(self, part: str) -> Path | None:
         """The newest checkpoint of a part."""
@@ -91,12 +100,21 @@ class RunFolder:
 
     def best(self, part: str) -> Path | None:
         """The best checkpoint of a part by the term that `keep.best` names; the newest where none is named."""
-        record = self.checkpoint_root(part) / "best.json"
-        if record.is_file():
-            folder = self.checkpoint_root(part) / step_name(int(read_json(record)["step"]))
-            if (folder / "meta.json").is_file():
-                return folder
-        return self.newest(part)
+        folders = self.ranked(part)
+        return folders[0] if folders else None
+
+    def ranked(self, part: str) -> list[Path]:
+        """The checkpoints of a part in the order in which they are used: the best by its score, then from the newest on."""
+        folders = self.checkpoints(part)[::-1]
+        scored = [(folder, score) for folder in folders if (score := read_score(folder)) is not None]
+        same_term = [(folder, score.value) for folder, score in scored if score.term == scored[0][1].term]
+        best = min(same_term, key=lambda pair: pair[1])[0] if same_term else None
+        return folders if best is None else [best, *(folder for folder in folders if folder != best)]
+
+    def lowest(self, part: str, term: str) -> float | None:
+        """The lowest value of a validation term that a checkpoint of the part was saved with; None where there is none."""
+        scores = [read_score(folder) for folder in self.checkpoints(part)]
+        return min((score.value for score in scores if score is not None and score.term == term), default=None)
 
     def parts(self) -> tuple[str, ...]:
         """The parts that have a checkpoint."""
@@ -120,6 +138,34 @@ def step_name(step: int) -> str:
     return f"step-{step:07d}"
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint folder.
+
+    >>> step_of(Path("runs/x/checkpoints/vocoder/step-0001200"))
+    1200
+    """
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    if match is None:
+        raise CheckpointError(f"{str(checkpoint)!r} is not the folder of a checkpoint: its name is not step-NNNNNNN")
+    return int(match["step"])
+
+
+class SavedScore(NamedTuple):
+    """What an evaluation said of the weights in a checkpoint: `score` of its meta.json."""
+
+    term: str
+    value: float
+
+
+def read_score(checkpoint: Path) -> SavedScore | None:
+    """The score that a checkpoint was saved with; None where it was not evaluated, or cannot be read."""
+    try:
+        score = read_meta(checkpoint).get("score")
+        return None if score is None else SavedScore(str(score["term"]), float(score["value"]))
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return None  # whoever uses the checkpoint is told what is wrong with it
+
+
 def read_meta(checkpoint: Path) -> dict[str, Any]:
     """The `meta.json` of a checkpoint folder. Raises `CheckpointError`."""
     file = checkpoint / "meta.json"
@@ -127,7 +173,7 @@ def read_meta(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError(f"{str(checkpoint)!r} is not a checkpoint: it has no meta.json")
     try:
         meta = read_json(file)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{str(file)!r} is damaged: {error}") from error
     if meta.get("format") != 1:
         raise CheckpointError(

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from synthkit._run import checkpoint
 from synthkit._run.checkpoint import Identity
-from synthkit._run.folder import RunFolder, read_json
+from synthkit._run.folder import RunFolder, step_of
 from synthkit._run.learner import Learner
 from synthkit._run.reporter import Reporter, Task
 from synthkit._run.seeds import derive_seed
@@ -32,7 +32,6 @@ from synthkit.audio import Audio
 from synthkit.errors import RunError, TrainingError
 from synthkit.interfaces import Batch, FeatureExtractor, Tracker, Vocoder
 from synthkit.specs import FeatureSpec
-from synthkit.storage import write_json
 from synthkit.training.engine import seeded
 
 
@@ -64,6 +63,32 @@ class Source(Protocol):
         """Seconds that were spent waiting for batches so far."""
 
     def __iter__(self) -> Iterator[RawBatch]: ...
+
+
+class Processes(Protocol):
+    """The processes that train together (see `synthkit._run.processes`)."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one speaks, evaluates and saves for all."""
+
+    def share(self, value: Any) -> Any:
+        """The main process's value, in every process."""
+
+
+class _Alone:
+    count, is_main = 1, True
+
+    def share(self, value: Any) -> Any:
+        return value
+
+
+Sources = Callable[[int, int], AbstractContextManager[Source]]
+"""`sources(start, attempt)`: the batches after step `start`; another attempt, after a rollback, sees other crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +124,20 @@ class Loop:
     """Draws features `[M, N]` as an image, for trackers that show pictures."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else the checkpoint's meta.json shall say."""
+    processes: Processes = field(default_factory=_Alone)
+    """Who trains together; only the main process tracks, says, evaluates and saves."""
 
-    def run(self, source: Source, start: int = 0) -> None:
+    def run(self, sources: Sources, start: int = 0) -> None:
         """Train. Raises `TrainingError` for a term that is not finite, `Stopped` after Ctrl-C (a checkpoint is saved first)."""
         if start == 0:
             self._evaluate(0)
         stop = threading.Event()
-        with _stop_on_interrupt(stop), seeded(0), self.reporter.task(f"train {self.part}", self.settings.steps) as task:
+        with (
+            _stop_on_interrupt(stop),
+            seeded(0),
+            self.reporter.task(f"train {self.part}", self.settings.steps) as task,
+            sources(start, self.learner.attempt) as source,
+        ):
             self._train(source, start, stop, task)
 
     def _train(self, source: Source, start: int, stop: threading.Event, task: Task) -> None:
@@ -129,12 +161,9 @@ class Loop:
                 self._track(step, {**_prefix("train", values), **_prefix("rate", rates)})
             else:
                 task.update(step)
-            score = self._evaluate(step) if evaluates else None
-            if saves:
-                self._save(step)
-            if score is not None:
-                self._note_best(step, score)
-            if saves:
+            score = self._evaluate(step) if evaluates else {}
+            if saves or self._is_best(score):
+                self._save(step, score)
                 self._prune()
             if stop.is_set() and not last:
                 raise Stopped(self.run_folder, self.part, step, settings.steps)
@@ -205,37 +234,32 @@ class Loop:
         for tracker in self.trackers:
             tracker.scalars(step, {f"{self.part}/{name}": value for name, value in values.items()})
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, score: Mapping[str, float]) -> None:
         root = self.run_folder.checkpoint_root(self.part)
         root.mkdir(parents=True, exist_ok=True)
-        folder = checkpoint.save(root, step, self.identity, self.learner, self.meta)
+        term = self.settings.keep_best
+        scored = {} if term is None or term not in score else {"score": {"term": term, "value": score[term]}}
+        folder = checkpoint.save(root, step, self.identity, self.learner, {**self.meta, **scored})
         self.saved(step, folder)
 
-    def _note_best(self, step: int, score: Mapping[str, float]) -> None:
+    def _is_best(self, score: Mapping[str, float]) -> bool:
+        """Whether an evaluation (empty: there was none) is better than that of every checkpoint, by the term of `keep.best`."""
         term = self.settings.keep_best
-        if term is None:
-            return
+        if term is None or not score:
+            return False
         if term not in score:
             known = ", ".join(sorted(score))
             raise TrainingError(
                 f"keep.best names the term {term!r}, which this objective does not evaluate; it evaluates {known}"
             )
-        root = self.run_folder.checkpoint_root(self.part)
-        record = root / "best.json"
-        best = float(read_json(record)["value"]) if record.is_file() else math.inf
-        if score[term] < best:
-            folder = self.run_folder.newest(self.part)
-            if folder is None or int(folder.name.removeprefix("step-")) != step:
-                self._save(step)
-            write_json(record, {"step": step, "term": term, "value": score[term]})
+        lowest = self.run_folder.lowest(self.part, term)
+        return lowest is None or score[term] < lowest
 
     def _prune(self) -> None:
         folders = self.run_folder.checkpoints(self.part)
         keep = set(folders[-self.settings.keep_last :])
         if self.settings.keep_every:
-            keep |= {
-                folder for folder in folders if int(folder.name.removeprefix("step-")) % self.settings.keep_every == 0
-            }
+            keep |= {folder for folder in folders if step_of(folder) % self.settings.keep_every == 0}
         best = self.run_folder.best(self.part)
         for folder in folders:
             if folder not in keep and folder != best:

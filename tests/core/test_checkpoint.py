@@ -11,7 +11,7 @@ import torch
 from synthkit._catalog import Catalog
 from synthkit._run import checkpoint
 from synthkit._run.checkpoint import Identity
-from synthkit._run.folder import RunFolder
+from synthkit._run.folder import RunFolder, step_of
 from synthkit._run.learner import Learner
 from synthkit.errors import CheckpointError
 from synthkit.interfaces import Batch, GenerativeModel, Request
@@ -44,12 +44,12 @@ def batch(seed: int) -> Batch:
     return Batch(audio=torch.zeros(4, 1280), features=features, labels=torch.tensor([0, 1, 0, 1]))
 
 
-def saved(catalog: Catalog, root: Path, steps: int = 3) -> Path:
+def saved(catalog: Catalog, root: Path, steps: int = 3, **extra: object) -> Path:
     identity, _, learner = build(catalog)
     for step in range(steps):
         learner.objective.step(batch(step))
-    root.mkdir(exist_ok=True)
-    return checkpoint.save(root, steps, identity, learner, {"note": "kept"})
+    root.mkdir(parents=True, exist_ok=True)
+    return checkpoint.save(root, steps, identity, learner, extra)
 
 
 def test_a_loaded_component_generates_what_the_saved_one_did(catalog: Catalog, tmp_path: Path) -> None:
@@ -147,13 +147,18 @@ def test_foreign_or_newer_files_are_refused(tmp_path: Path) -> None:
         checkpoint.read_meta(tmp_path)
 
 
-def test_checkpoints_are_ordered_by_step_and_the_best_is_remembered(catalog: Catalog, tmp_path: Path) -> None:
+def test_checkpoints_are_ordered_by_step_and_the_best_has_the_lowest_score(catalog: Catalog, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     root = run.checkpoint_root("model")
-    root.mkdir(parents=True)
-    for steps in (12, 9, 100):
-        saved(catalog, root, steps=steps)
-    assert [folder.name for folder in run.checkpoints("model")] == ["step-0000009", "step-0000012", "step-0000100"]
-    assert run.best("model") == run.newest("model") == root / "step-0000100"
-    (root / "best.json").write_text('{"step": 12, "term": "nats", "value": 1.0}', encoding="utf-8")
+    for steps, value in ((12, 1.0), (9, 2.0), (100, 1.5)):
+        saved(catalog, root, steps=steps, score={"term": "nats", "value": value})
+    assert [step_of(folder) for folder in run.checkpoints("model")] == [9, 12, 100]
+    assert run.newest("model") == root / "step-0000100"
     assert run.best("model") == root / "step-0000012"
+    assert [step_of(folder) for folder in run.ranked("model")] == [12, 100, 9]
+    assert (run.lowest("model", "nats"), run.lowest("model", "mel_l1")) == (1.0, None)
+    saved(catalog, root, steps=101)
+    assert run.newest("model") == root / "step-0000101"
+    assert run.best("model") == root / "step-0000012"
+    saved(catalog, root, steps=102, score={"term": "other", "value": 7.0})
+    assert run.best("model") == root / "step-0000102"  # a score of another term says nothing about this one
