@@ -93,16 +93,15 @@ class PartTraining:
             },
         )
         try:
-            with Loader(
-                self._crops("train", settings.batch, settings.gain),
-                start=start,
-                stop=settings.steps,
-                threads=settings.threads,
-            ) as loader:
-                loop.run(loader, start)
+            loop.run(self._loader, start)
         finally:
             for tracker in trackers:
                 tracker.close()
+
+    def _loader(self, start: int, attempt: int) -> Loader:
+        settings = self.settings
+        crops = self._crops("train", settings.batch, settings.gain, attempt)
+        return Loader(crops, start=start, stop=settings.steps, threads=settings.threads)
 
     def _identity(self) -> Identity:
         return Identity(
@@ -113,7 +112,7 @@ class PartTraining:
             licence=str(self.prepared.dataset.get("licence", "")),
         )
 
-    def _crops(self, split: Split, batch: int, gain: tuple[float, float]) -> Crops:
+    def _crops(self, split: Split, batch: int, gain: tuple[float, float], attempt: int = 0) -> Crops:
         spec = self.recipe.spec
         frames = max(1, round(self.settings.crop_seconds * spec.frames_per_second))
         return Crops(
@@ -121,7 +120,7 @@ class PartTraining:
             split,
             crop_samples=crop_samples(spec, frames),
             batch=batch,
-            seed=derive_seed(self.recipe.seed, "crops", self.settings.part, split),
+            seed=derive_seed(self.recipe.seed, "crops", self.settings.part, split, *([attempt] if attempt else [])),
             peak=self.settings.peak,
             gain=gain,
         )

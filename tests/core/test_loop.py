@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,10 @@ class Crops:
             yield crop(step)
 
 
+def crops(stop: int, before: Callable[[int], None] = lambda step: None) -> Callable[[int, int], Any]:
+    return lambda start, attempt: nullcontext(Crops(start, stop, before))
+
+
 class Memory(Tracker):
     def __init__(self) -> None:
         self.rows: list[tuple[int, dict[str, float]]] = []
@@ -160,7 +165,7 @@ def loop(folder: Path, steps: int = 10, explode_at: int | None = None, **changes
 
 def test_rows_evaluations_and_checkpoints_come_when_they_are_due(tmp_path: Path) -> None:
     made, objective, memory = loop(tmp_path)
-    made.run(Crops(0, 10))
+    made.run(crops(10))
     assert objective.steps == 10
     evaluated = [step for step, row in memory.rows if "vocoder/validation/error" in row]
     logged = [step for step, row in memory.rows if "vocoder/train/error" in row]
@@ -176,7 +181,7 @@ def test_rows_evaluations_and_checkpoints_come_when_they_are_due(tmp_path: Path)
 def test_networks_learn_in_training_mode_and_are_judged_in_evaluation_mode(tmp_path: Path) -> None:
     made, objective, _ = loop(tmp_path)
     made.learner.component.networks["scale"].train()
-    made.run(Crops(0, 10))
+    made.run(crops(10))
     assert objective.saw_training_mode == [True] * 10  # evaluate asserts the other half
 
 
@@ -190,7 +195,7 @@ def test_networks_learn_in_training_mode_and_are_judged_in_evaluation_mode(tmp_p
 )
 def test_the_keep_policy(tmp_path: Path, policy: dict[str, int], kept: list[int]) -> None:
     made, _, _ = loop(tmp_path, **policy)
-    made.run(Crops(0, 10))
+    made.run(crops(10))
     assert [int(folder.name[5:]) for folder in made.run_folder.checkpoints("vocoder")] == kept
 
 
@@ -198,7 +203,7 @@ def test_the_best_checkpoint_outlives_the_newest(tmp_path: Path) -> None:
     made, objective, _ = loop(tmp_path, keep_last=1, keep_best="error")
     scores = {5: 0.1, 10: 0.9}
     objective.evaluate = lambda batch: {"error": torch.tensor(scores.get(objective.steps, 9.0))}  # type: ignore[method-assign]
-    made.run(Crops(0, 10))
+    made.run(crops(10))
     assert made.run_folder.best("vocoder") == made.run_folder.checkpoint_root("vocoder") / "step-0000005"
     assert made.run_folder.newest("vocoder") == made.run_folder.checkpoint_root("vocoder") / "step-0000010"
 
@@ -206,7 +211,7 @@ def test_the_best_checkpoint_outlives_the_newest(tmp_path: Path) -> None:
 def test_an_unknown_best_term_is_named(tmp_path: Path) -> None:
     made, _, _ = loop(tmp_path, keep_best="loudness")
     with pytest.raises(TrainingError, match="'loudness', which this objective does not evaluate; it evaluates error"):
-        made.run(Crops(0, 10))
+        made.run(crops(10))
 
 
 def test_a_term_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
@@ -214,23 +219,23 @@ def test_a_term_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path: Pa
     with pytest.raises(
         TrainingError, match=r"step 6 of vocoder: the term 'error' is nan; the last good checkpoint is .*step-0000003"
     ):
-        made.run(Crops(0, 10))
+        made.run(crops(10))
     assert [folder.name for folder in made.run_folder.checkpoints("vocoder")] == ["step-0000003"]
 
 
 def test_interrupt_saves_and_the_resumed_run_equals_the_straight_one(tmp_path: Path) -> None:
     straight, _, _ = loop(tmp_path / "straight")
-    straight.run(Crops(0, 10))
+    straight.run(crops(10))
     stopped, _, _ = loop(tmp_path / "stopped")
     with pytest.raises(Stopped, match=r"vocoder is at step 7 of 10.*--resume"):
-        stopped.run(Crops(0, 10, lambda step: signal.raise_signal(signal.SIGINT) if step == 7 else None))
+        stopped.run(crops(10, lambda step: signal.raise_signal(signal.SIGINT) if step == 7 else None))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     resumed, _, _ = loop(tmp_path / "stopped")
     newest = resumed.run_folder.newest("vocoder")
     assert newest is not None
     assert restore(newest, resumed.learner) == 7
-    resumed.run(Crops(7, 10), start=7)
+    resumed.run(crops(10), start=7)
     expected = straight.learner.component.networks["scale"].state_dict()["weight"]
     assert torch.equal(resumed.learner.component.networks["scale"].state_dict()["weight"], expected)
 
@@ -238,7 +243,7 @@ def test_interrupt_saves_and_the_resumed_run_equals_the_straight_one(tmp_path: P
 def test_the_loop_leaves_the_global_generator_as_it_was(tmp_path: Path) -> None:
     made, _, _ = loop(tmp_path)
     with seeded(11):
-        made.run(Crops(0, 10))
+        made.run(crops(10))
         after = torch.rand(4)
     with seeded(11):
         assert torch.equal(after, torch.rand(4))
