@@ -1,39 +1,40 @@
 """Sound in memory and in files: read whatever is there, mix, resample, write. numpy, soundfile and soxr; no torch.
 
-Headers are not trusted: a file is decoded block by block until the decoder has no more, so a header that promises
-10^18 frames allocates nothing and one that promises too few loses nothing. What cannot be read is an `UnreadableClip`
-with one word for tables and a sentence for people.
+A file is decoded block by block until the decoder has no more, whatever its header promises: as a whole (`read`) or in
+constant memory (`stream`). What cannot be read is an `UnreadableClip` with one word for tables and a sentence for people.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import os
-import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from synthkit._decoding import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Stream, decode, mix_down, resampled_frames
 from synthkit.errors import AudioError, ClipReport, UnreadableClip
+from synthkit.remote import Place, local_copy
 from synthkit.storage import replacing
 
-AUDIO_SUFFIXES: frozenset[str] = frozenset(
-    {".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"}
-    | {".aiff", ".aif", ".aifc", ".caf", ".au", ".snd"}
-)
-"""File name endings, in lower case, that `read` is worth trying on."""
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "UNSUPPORTED_SUFFIXES",
+    "WRITE_SUFFIXES",
+    "Audio",
+    "Stream",
+    "check_clip",
+    "encode_wav",
+    "read",
+    "stream",
+    "to_int16",
+]
 
-UNSUPPORTED_SUFFIXES: frozenset[str] = frozenset(
-    {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".alac", ".amr", ".dsf", ".ra", ".tta", ".mpc"}
-)
-"""Endings of sound formats that libsndfile cannot decode; `read` says so by name."""
-
-_BLOCK = 8192  # frames per read: what is lost of the good part of a file whose decoding fails is less than this
+_STREAM_BLOCK = 2**15  # frames
 _OGG_BLOCK = 4096  # libsndfile 1.2.2 crashes when a long sound goes into its Vorbis encoder in one call
 _FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -45,33 +46,6 @@ _FORMATS = {
 WRITE_SUFFIXES = tuple(_FORMATS)
 """Endings, in lower case, of the files that `Audio.write` writes."""
 
-_MAGIC = (
-    (
-        0,
-        b"version https://git-lfs.github.com/spec/",
-        "a git-LFS pointer, not sound: run 'git lfs pull' where it came from",
-    ),
-    (0, b"\x1aE\xdf\xa3", "WebM or Matroska, a format that is not supported"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA, a format that is not supported"),
-    (4, b"ftyp", "MPEG-4 (m4a, aac), a format that is not supported"),
-    (0, b"MAC ", "Monkey's Audio, a format that is not supported"),
-    (0, b"wvpk", "WavPack, a format that is not supported"),
-    (0, b"<!DOCTYPE", "a web page, not sound (a failed download?)"),
-    (0, b"<html", "a web page, not sound (a failed download?)"),
-    (0, b"PK\x03\x04", "a zip archive, not sound"),
-    (0, b"\x00\x00\x00\x01Bud1", "a macOS Finder file, not sound"),
-)
-_DECODER_SAYS = (
-    ("File does not exist", "the decoder finds no whole MP3 frame in it (damaged, cut short, or not sound)"),
-    ("Format not recognised", "its content is not of a known sound format"),
-    (
-        "unimplemented format",
-        "its sample format is not supported (for example 12-bit FLAC, or WAV of more than 32 bits)",
-    ),
-    ("No 'data' chunk", "it ends before its sound begins"),
-    ("Unspecified internal error", "the decoder failed on its data (damaged)"),
-    ("lost sync", "the FLAC decoder lost its place (damaged data)"),
-)
 _TAGS = {
     "title": "title",
     "artist": "artist",
@@ -134,11 +108,7 @@ class Audio:
         """The mean of the channels, `[1, T]`."""
         if self.channels == 1:
             return self
-        mixed = self.samples[0] + self.samples[1]
-        for channel in self.samples[2:]:
-            mixed += channel
-        mixed *= np.float32(1 / self.channels)  # four times as fast as numpy's mean over the channels
-        return Audio(mixed, self.sample_rate, self.note)
+        return Audio(mix_down(self.samples.T), self.sample_rate, self.note)
 
     def resample(self, sample_rate: int) -> Audio:
         """The sound at another rate (soxr, high quality); `round(T * sample_rate / self.sample_rate)` samples long."""
@@ -146,7 +116,7 @@ class Audio:
             return self
         import soxr
 
-        length = (2 * self.frames * sample_rate + self.sample_rate) // (2 * self.sample_rate)
+        length = resampled_frames(self.frames, self.sample_rate, sample_rate)
         out = np.zeros((self.channels, length), dtype=np.float32)
         for channel, made in zip(self.samples, out, strict=True):
             resampled = soxr.resample(np.ascontiguousarray(channel), self.sample_rate, sample_rate, quality="HQ")
@@ -163,6 +133,12 @@ class Audio:
         if start < 0 or count < 0 or start + count > self.frames:
             raise AudioError(f"samples {start} to {start + count} do not lie in a sound of {self.frames} samples")
         return Audio(self.samples[:, start : start + count], self.sample_rate, self.note)
+
+    def stream(self) -> Stream:
+        """The sound block by block, for what takes sound that may be longer than the memory."""
+        starts = range(0, self.frames, _STREAM_BLOCK)
+        blocks = (self.samples[:, start : start + _STREAM_BLOCK].T for start in starts)
+        return Stream(self.sample_rate, self.channels, blocks, self.note)
 
     def write(self, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> int:
         """Write a file, 16-bit WAV, FLAC or AIFF, or Ogg Vorbis, by the ending of its name. Missing folders are made.
@@ -231,8 +207,33 @@ def encode_wav(audio: Audio, *, metadata: Mapping[str, str] | None = None) -> by
     return bytes(audio._encode(".wav", metadata or {}))
 
 
-def read(path: str | Path) -> Audio:
-    """Decode a file completely, at its own rate and channels.
+@contextmanager
+def stream(path: Place) -> Iterator[Stream]:
+    """Decode a file block by block, at its own rate and channels; a URL is downloaded first.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clipped = Audio(np.zeros((2, 100)), 8000).write(f"{folder}/a.wav")
+    ...     with stream(f"{folder}/a.wav") as sound:
+    ...         [block.shape for block in sound], sound.sample_rate
+    ([(100, 2)], 8000)
+
+    Raises:
+        UnreadableClip: as `read`, where it is opened or in the midst of its blocks, but for `not-finite`.
+    """
+    name = str(path)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(local_copy(path))
+        except FileNotFoundError as error:
+            raise UnreadableClip(name, "missing", "there is no such file") from error
+        except OSError as error:
+            raise UnreadableClip(name, "unreadable", f"it cannot be downloaded: {error.strerror or error}") from error
+        yield stack.enter_context(decode(file, name))
+
+
+def read(path: Place) -> Audio:
+    """Decode a file completely, at its own rate and channels; a URL is downloaded first.
 
     A file whose header promises more sound than it holds is read as far as it goes, and `Audio.note` says so.
 
@@ -240,31 +241,12 @@ def read(path: str | Path) -> Audio:
         UnreadableClip: with the code `missing` (no such file), `empty` (no sound in it), `unreadable` (not sound, a
             format that is not supported, or an error on the way: the reason tells how much was good), `not-finite`.
     """
-    path = Path(path)
-    name = str(path)
-    _check_file(path)
-    blocks: list[np.ndarray] = []
-    rate = 0
-    try:
-        with _Sequential(_name_for_libsndfile(path)) as file:
-            rate, channels = file.samplerate, file.channels
-            for block in _blocks(file):
-                blocks.append(block)
-            note = _note(file, sum(map(len, blocks)))
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise UnreadableClip(name, "unreadable", _reason(path, error, sum(map(len, blocks)), rate)) from error
-    frames = sum(map(len, blocks))
-    if not frames:
-        raise UnreadableClip(name, "empty", "it has a valid header but no sound")
-    samples = np.empty((channels, frames), dtype=np.float32)
-    start = 0
-    for block in blocks:
-        samples[:, start : start + len(block)] = block.T
-        start += len(block)
-    audio = Audio(samples, rate, note)
+    with stream(path) as sound:
+        blocks = [block.T.copy() for block in sound]
+    audio = Audio(np.concatenate(blocks, axis=1), sound.sample_rate, sound.note)
     if not math.isfinite(audio.peak):
-        bad = frames * channels - int(np.isfinite(samples).sum())
-        raise UnreadableClip(name, "not-finite", f"{bad} of its samples are not finite numbers")
+        bad = audio.samples.size - int(np.isfinite(audio.samples).sum())
+        raise UnreadableClip(str(path), "not-finite", f"{bad} of its samples are not finite numbers")
     return audio
 
 
@@ -302,72 +284,6 @@ def check_clip(id: str, open: Callable[[], Audio]) -> ClipReport:
         channels=audio.channels,
         peak=peak,
     )
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read from start to end. soundfile seeks after every read of a seekable file, which is slow, and
-    fails at the end of a FLAC of unknown length although all its sound was decoded."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _name_for_libsndfile(path: Path) -> str | bytes:
-    """The bytes of the name where names are bytes: soundfile cannot encode one that is no UTF-8."""
-    return str(path) if sys.platform == "win32" else os.fsencode(path)
-
-
-def _blocks(file: _Sequential) -> Iterator[np.ndarray]:
-    while True:
-        block = file.read(_BLOCK, dtype="float32", always_2d=True)
-        if not len(block):
-            return
-        yield block
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no sound for a reason that libsndfile cannot tell."""
-    name = str(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError as error:
-        raise UnreadableClip(name, "missing", "there is no such file") from error
-    except IsADirectoryError as error:
-        raise UnreadableClip(name, "unreadable", "it is a folder") from error
-    except OSError as error:
-        raise UnreadableClip(name, "unreadable", error.strerror or str(error)) from error
-    if not head:
-        raise UnreadableClip(name, "empty", "the file has 0 bytes")
-    for offset, magic, meaning in _MAGIC:
-        if head[offset : offset + len(magic)] == magic:
-            raise UnreadableClip(name, "unreadable", f"it is {meaning}")
-
-
-def _reason(path: Path, error: Exception, frames: int, sample_rate: int) -> str:
-    """Why decoding failed after `frames` good frames."""
-    if path.suffix.lower() in UNSUPPORTED_SUFFIXES:
-        return f"{path.suffix.lower()} is a format that is not supported"
-    said = getattr(error, "error_string", str(error)).strip().rstrip(".")
-    meaning = next((sentence for sign, sentence in _DECODER_SAYS if sign in said), f"the decoder says: {said}")
-    return f"{meaning}; {frames / sample_rate:.2f} s were read before the error" if frames else meaning
-
-
-def _note(file: _Sequential, frames: int) -> str:
-    """A sentence where the header of a WAV, AIFF or FLAC promises more frames than there are.
-
-    The counts in MP3 headers are estimates; 0xFFFFFFFF bytes and 2^63 - 1 frames are what is written for 'unknown'.
-    """
-    chunk = re.search(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, flags=re.MULTILINE)
-    promised = float(frames)
-    if chunk and int(chunk[1]) < 0xFFFFFF00:
-        promised = frames * int(chunk[1]) / max(1, int(chunk[2]))
-    elif file.format == "FLAC" and file.frames < 2**62:
-        promised = float(file.frames)
-    if promised < frames + 1:
-        return ""
-    found, expected = frames / file.samplerate, promised / file.samplerate
-    return f"it ends early: {found:.2f} s of the {expected:.2f} s that its header promises"
 
 
 def _tags(container: str, metadata: Mapping[str, str]) -> dict[str, str]:

@@ -93,13 +93,16 @@ class ClipReport:
 
     id: str
     code: str
-    """`ok`, or one word for what is wrong: `missing`, `empty`, `unreadable`, `truncated`, `too-short`, `silent`,
-    `not-finite`. The sound of a `truncated` or `silent` clip can be read all the same."""
+    """`ok`, or one word for what is wrong: `missing`, `changed`, `empty`, `unreadable`, `truncated`, `too-short`,
+    `silent`, `not-finite`, `out-of-memory`, `crashed`, `timed-out`. The sound of a `truncated` or `silent` clip can be
+    read all the same."""
     reason: str = ""
     seconds: float = 0.0
     sample_rate: int = 0
     channels: int = 0
     peak: float = 0.0
+    file: str = ""
+    """The file, where there is one."""
 
 
 class DatasetError(SynthkitError):

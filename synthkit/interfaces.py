@@ -18,11 +18,12 @@ Letters in shapes: `B` batch, `T` samples, `C` channels, `M` mel bands, `N` fram
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthkit.errors import ClipReport, DatasetError
+from synthkit.errors import ClipReport, DatasetError, PluginError, UnreadableClip
 from synthkit.specs import FeatureSpec
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from synthkit.audio import Audio
+    from synthkit.audio import Audio, Stream
 
 Kind = Literal["dataset", "features", "vocoder", "model", "objective", "metric", "tracker"]
 KINDS: tuple[Kind, ...] = ("dataset", "features", "vocoder", "model", "objective", "metric", "tracker")
@@ -58,6 +59,9 @@ class Clip:
     """One of the data set's `labels`, where it has any."""
     licence: str = ""
     """Licence of this very recording, carried to whatever is made of it."""
+    stamp: str = ""
+    """What `synthkit.storage.stamp` said of the file just before `key` was made of its bytes. Sound of a file that
+    looks otherwise after it was decoded is not stored under this key; empty: not checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,35 @@ class Dataset(ABC):
     def clips(self, split: Split | None = None) -> Sequence[Clip]:
         """The clips of one split (None: of all), in a stable order. Reads an index, never sound."""
 
-    @abstractmethod
     def open(self, clip: Clip) -> Audio:
-        """The clip's sound at its own rate and channels. Raises `UnreadableClip` with a reason."""
+        """The clip's sound at its own rate and channels: that of the file `clip.path`.
+
+        A data set whose sound is something else overrides this. Raises `UnreadableClip` with a reason.
+        """
+        from synthkit.audio import read
+
+        try:
+            return read(self._file_of(clip))
+        except UnreadableClip as error:
+            raise UnreadableClip(clip.id, error.code, error.reason) from error
+
+    @contextmanager
+    def stream(self, clip: Clip) -> Iterator[Stream]:
+        """The same sound block by block, for clips of any length: from the file, or from an `open` that was overridden."""
+        from synthkit.audio import stream
+
+        if type(self).open is not Dataset.open:
+            yield self.open(clip).stream()
+        else:
+            with stream(self._file_of(clip)) as sound:
+                yield sound
+
+    def _file_of(self, clip: Clip) -> str:
+        if clip.path is None:
+            raise PluginError(
+                f"{type(self).__name__} has clips without a file ({clip.id!r}) and does not override open()"
+            )
+        return clip.path
 
     def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Decode every clip and report; headers are not trusted."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ Progress = Callable[[int, int], None]
 _SETTLED_SECONDS = (
     2.0  # a file changed twice within one tick of the clock keeps its mtime, so a young file is not remembered
 )
+_ABANDONED_SECONDS = 86400.0
 _HASH_THREADS = 8
 _BATCH = 256
 
@@ -39,22 +41,77 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
     """A stream whose content becomes the file `path`, whole, when the block ends without an error.
 
-    It is written under another name in the same folder, forced to the disk and then renamed, so that no crash and no
-    other process ever shows a half file. Missing folders are made. Raises `OSError`.
+    It is written under another name, forced to the disk and then renamed, so that no crash and no other process ever
+    shows a half file. Missing folders are made. Raises `OSError`.
+
+    Args:
+        path: The file.
+        within: The folder, on the same disk, that the unfinished file lies in: where this process is killed, it stays
+            there until `clear_unfinished` finds it. None: the folder of `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    folder = within or path.parent
+    for needed in {folder, path.parent}:
+        needed.mkdir(parents=True, exist_ok=True)
+    temporary, stream = _create_locked(folder, path.name)
     try:
-        with temporary.open("xb") as stream:
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+            if sys.platform != "win32":  # while it is locked, so that nobody clears it up
+                temporary.replace(path)
+        if sys.platform == "win32":  # which renames no open file
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what `replacing` left in a folder where its process was killed, and nothing that is still being written.
+
+    A living writer holds a lock on its file. Where there are no locks (Windows, some network disks), a file is removed a
+    day after it was last written.
+    """
+    for file in folder.glob(".*.tmp"):
+        try:
+            with file.open("rb+") as stream:
+                locked = _lock(stream)
+                if locked:
+                    file.unlink()
+                age = time.time() - os.fstat(stream.fileno()).st_mtime
+            if locked is None and age > _ABANDONED_SECONDS:
+                file.unlink()
+        except OSError:  # it is gone by now or belongs to another user, and is in nobody's way
+            continue
+
+
+def _create_locked(folder: Path, name: str) -> tuple[Path, BinaryIO]:
+    """A new file under a name of its own, open for writing, and locked for as long as it is open."""
+    while True:
+        path = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+        stream = path.open("xb")
+        locked = _lock(stream)
+        if locked is None or (locked and os.fstat(stream.fileno()).st_nlink):
+            return path, stream
+        stream.close()  # between its creation and its lock another process took it for a dead one's
+
+
+def _lock(stream: BinaryIO) -> bool | None:
+    """Lock an open file until it is closed: whether nobody else has; None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -72,6 +129,17 @@ def file_hash(path: Path) -> str:
 def text_hash(text: str) -> str:
     """The SHA-256 of a text, hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stamp(path: Path) -> str:
+    """What a file looks like from outside: another one after its bytes have changed. Empty where there is no file.
+
+    Take it before hashing a file and again after decoding it: where they are equal, it was the same bytes.
+    """
+    status = _stat(path)
+    if isinstance(status, OSError):
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
 
 def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
