@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
 from synthkit.errors import ConfigError
 from synthkit.interfaces import Progress, Vocoder
 from synthkit.specs import FeatureSpec, conversion
 from synthkit_melgan.config import MelGANConfig
+from synthkit_melgan.folded import FoldedGenerator
 from synthkit_melgan.network import Generator
 
 CHUNK_FRAMES = 344
@@ -39,6 +39,8 @@ class MelGAN(Vocoder):
         self.config = config
         self.spec = spec
         self.generator = Generator(spec.n_mels, config.channels, config.ratios, config.residual_layers)
+        self._network: FoldedGenerator | None = None
+        self._state: tuple[tuple[int, int], ...] = ()
         self._to_log10 = conversion(spec, dataclasses.replace(spec, log="log10", gain=1.0, offset=0.0))
         # Where frame 0's samples begin in the sound: a frame stands for the hop around the middle of its window.
         leads = {"same": 0, "center": -(spec.hop_length // 2), "valid": (spec.n_fft - spec.hop_length) // 2}
@@ -80,10 +82,11 @@ class MelGAN(Vocoder):
         # Blocks of hop samples from the one that holds sample 0 to the one that holds the last.
         first, last = -math.ceil(self._lead / hop), math.ceil((samples - self._lead) / hop)
         step = max(1, CHUNK_FRAMES // max(1, len(features)))
-        with torch.inference_mode(), parametrize.cached():
+        with torch.inference_mode():
+            network = self._folded()
             for start in range(first, last if samples else first, step):
                 stop = min(start + step, last)
-                block = self._blocks(features, start, stop)
+                block = self._blocks(network, features, start, stop)
                 at = start * hop + self._lead
                 skip, end = max(0, -at), min(at + block.shape[-1], samples)
                 out[:, at + skip : end] = block[:, skip : end - at]
@@ -91,12 +94,19 @@ class MelGAN(Vocoder):
                     progress(stop - first, last - first)
         return out
 
-    def _blocks(self, features: Tensor, start: int, stop: int) -> Tensor:
+    def _folded(self) -> FoldedGenerator:
+        """The generator's weights of this moment; folded anew only when one of them has changed."""
+        state = tuple((weight.data_ptr(), weight._version) for weight in self.generator.parameters())
+        if self._network is None or state != self._state:
+            self._network, self._state = FoldedGenerator(self.generator), state
+        return self._network
+
+    def _blocks(self, network: FoldedGenerator, features: Tensor, start: int, stop: int) -> Tensor:
         """Samples `[B, (stop - start) * hop]` of the frames `start..stop`, with the context they depend on."""
         context = self.generator.context
         heard = self.hear(_frames(features, start - context, stop + context))
         inner = slice(context * self.spec.hop_length, (context + stop - start) * self.spec.hop_length)
-        made: Tensor = self.generator(heard)[:, 0, inner]
+        made = network(heard)[:, 0, inner]
         if self.config.gate_silence:
             made = made * self._gate(heard[..., context - 1 : context + stop - start + 1])
         return made
