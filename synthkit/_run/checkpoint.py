@@ -1,30 +1,37 @@
 """Checkpoints: a folder with `meta.json`, one safetensors file per network, and `training.pt` for everything else that learns.
 
-A folder is written under a temporary name, synced and renamed, so that a folder of the right name is complete.
+A folder is written under a temporary name, synced and renamed, so that a folder of the right name is complete; what has been
+damaged since is found by its checksums (`synthkit._run.damage`).
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import save as serialised
+from torch import Tensor
 
 from synthkit import __version__
+from synthkit._run.damage import last_good as last_good
+from synthkit._run.damage import tidy
 from synthkit._run.folder import read_meta, step_name
 from synthkit._run.learner import Learner
+from synthkit._run.weights import load_networks, read_weights, verify
 from synthkit.errors import CheckpointError, PluginError, UnknownName
 from synthkit.interfaces import Component, GenerativeModel
 from synthkit.specs import FeatureSpec
-from synthkit.storage import file_hash, write_json
+from synthkit.storage import write_json
 from synthkit.training.engine import seeded
 
 if TYPE_CHECKING:
@@ -66,40 +73,21 @@ def save(root: Path, step: int, identity: Identity, learner: Learner, extra: Map
 
     `<name>.safetensors` holds what generates: the averaged weights where there is an average. Then the weights that learning
     goes on from are in `live.<name>.safetensors`.
+
+    Raises:
+        CheckpointError: where it cannot be written; what was there before is whole.
     """
-    component, objective, average = learner.component, learner.objective, learner.average
-    folder = root / step_name(step)
-    temporary = root / f".{folder.name}.{os.getpid()}.tmp"
-    temporary.mkdir(parents=True)
+    folder, temporary = root / step_name(step), root / f".{step_name(step)}.tmp"
+    contents = _contents(learner)
     try:
-        for name, network in component.networks.items():
-            live = "live." if average else ""
-            _save_weights(network.state_dict(), temporary / f"{live}{name}.safetensors")
-        for name, weights in (average.networks if average else {}).items():
-            _save_weights(weights, temporary / f"{name}.safetensors")
-        for name, network in objective.networks.items():
-            _save_weights(network.state_dict(), temporary / f"objective.{name}.safetensors")
-        torch.save(
-            {
-                "objective": objective.state_dict(),
-                "engine": learner.engine.state_dict(objective.optimisers),
-                "average": average.updates if average else 0,
-                "attempt": learner.attempt,
-            },
-            temporary / TRAINING,
-        )
-        files = {file.name: file_hash(file) for file in sorted(temporary.iterdir())}
+        tidy(root)
+        temporary.mkdir(parents=True)
+        files = {name: _write(temporary / name, content) for name, content in contents.items()}
         write_json(temporary / "meta.json", {**identity.to_meta(), "step": step, **extra, "files": files})
-        for file in temporary.iterdir():
-            _sync(file)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
-        _sync(root)
+        _sync_folder(temporary)
+        _put_in_place(temporary, folder)
     except OSError as error:
-        raise CheckpointError(
-            f"the checkpoint {str(folder)!r} could not be written: {error}; the earlier ones are whole"
-        ) from error
+        raise CheckpointError(_not_written(folder, _size(contents), error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -145,45 +133,41 @@ def restore(folder: Path, learner: Learner) -> int:
     meta, average = read_meta(folder), learner.average
     load_networks(folder, meta, learner.component.networks, prefix="live." if average else "")
     load_networks(folder, meta, learner.objective.networks, prefix="objective.")
-    _verify(folder, meta, TRAINING)
-    state = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-    learner.objective.load_state_dict(state["objective"])
-    learner.engine.load_state_dict(state["engine"], learner.objective.optimisers)
-    learner.attempt = int(state["attempt"])
-    if average is not None:
-        average.updates = int(state["average"])
-        for name, weights in average.networks.items():
-            _verify(folder, meta, f"{name}.safetensors")
-            for key, value in load_file(folder / f"{name}.safetensors").items():
-                weights[key].copy_(value)
+    state = read_training(folder, meta)
+    try:
+        learner.objective.load_state_dict(state["objective"])
+        learner.engine.load_state_dict(state["engine"], learner.objective.optimisers)
+        learner.attempt, learner.watch = int(state["attempt"]), dict(state["watch"])
+        if average is not None:
+            average.updates = int(state["average"])
+            for name, weights in average.networks.items():
+                for key, value in read_weights(folder, meta, f"{name}.safetensors").items():
+                    weights[key].copy_(value)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{str(folder / TRAINING)!r} holds the state of another training: {type(error).__name__}: {error}"
+        ) from error
     return int(meta["step"])
 
 
-def load_networks(folder: Path, meta: Mapping[str, Any], networks: Mapping[str, nn.Module], prefix: str = "") -> None:
-    """Load `<prefix><name>.safetensors` into each network, strictly."""
-    for name, network in networks.items():
-        file = f"{prefix}{name}.safetensors"
-        _verify(folder, meta, file)
-        try:
-            weights = load_file(folder / file)
-        except SafetensorError as error:
-            raise CheckpointError(f"{str(folder / file)!r} is damaged: {error}") from error
-        _check_fit(folder / file, network, weights)
-        network.load_state_dict(weights)
+def read_training(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What `training.pt` of a checkpoint holds. Nothing in it is run: it may hold tensors, numbers, text and plain containers.
 
-
-def _check_fit(file: Path, network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    wanted = network.state_dict()
-    wrong = [f"missing {name}" for name in wanted if name not in weights]
-    wrong += [f"unexpected {name}" for name in weights if name not in wanted]
-    wrong += [
-        f"{name} is {list(weights[name].shape)}, not {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise CheckpointError(f"{str(file)!r} holds the weights of another network: {'; '.join(wrong[:5])}{more}")
+    Raises:
+        CheckpointError: where it is missing or damaged, or holds anything else.
+    """
+    verify(folder, meta, TRAINING)
+    try:
+        state = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{str(folder / TRAINING)!r} is not loaded: it holds more than tensors, numbers and plain containers, and could run code"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{str(folder / TRAINING)!r} is damaged: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{str(folder / TRAINING)!r} does not hold the state of a training")
+    return state
 
 
 def _offered(folder: Path, meta: Mapping[str, Any], catalog: Catalog) -> Offered:
@@ -196,27 +180,121 @@ def _offered(folder: Path, meta: Mapping[str, Any], catalog: Catalog) -> Offered
         ) from error
 
 
-def _verify(folder: Path, meta: Mapping[str, Any], name: str) -> None:
-    file = folder / name
-    expected = meta["files"].get(name)
-    if expected is None or not file.is_file():
-        raise CheckpointError(f"the checkpoint {str(folder)!r} has no {name}")
-    if file_hash(file) != expected:
-        raise CheckpointError(
-            f"{str(file)!r} is damaged: its checksum is not the one in meta.json; use an older checkpoint"
-        )
+def _contents(learner: Learner) -> dict[str, Mapping[str, Any]]:
+    """What each file of a checkpoint holds: weights, and in `training.pt` the rest."""
+    average, live = learner.average, "live." if learner.average else ""
+    contents: dict[str, Mapping[str, Any]] = {}
+    for name, network in learner.component.networks.items():
+        contents[f"{live}{name}.safetensors"] = network.state_dict()
+    for name, weights in (average.networks if average else {}).items():
+        contents[f"{name}.safetensors"] = weights
+    for name, network in learner.objective.networks.items():
+        contents[f"objective.{name}.safetensors"] = network.state_dict()
+    contents[TRAINING] = {
+        "objective": learner.objective.state_dict(),
+        "engine": learner.engine.state_dict(learner.objective.optimisers),
+        "average": average.updates if average else 0,
+        "attempt": learner.attempt,
+        "watch": learner.watch,
+    }
+    return contents
 
 
-def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
-    # Clones, because safetensors refuses tensors that share memory.
-    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}, file)
+def _write(file: Path, content: Mapping[str, Any]) -> str:
+    """Write one file of a checkpoint, synced, and return its SHA-256."""
+    with file.open("xb") as stream, _hashing(stream) as hashed:
+        if file.name == TRAINING:
+            torch.save(content, cast(BinaryIO, hashed))
+        else:
+            hashed.write(serialised(_separate(content)))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return hashed.digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot sync a folder
+class _Hashing:
+    """A stream that hashes what is written to it, so that no file has to be read again."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            self._stream.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def _hashing(stream: BinaryIO) -> Iterator[_Hashing]:
+    """Torch answers an error of a stream with one of its own, which does not say that the disk is full."""
+    hashed = _Hashing(stream)
+    try:
+        yield hashed
+    except RuntimeError as error:
+        raise hashed.error or error from error
+
+
+def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights on the CPU; safetensors refuses tensors that share memory, so each but the first of them is copied."""
+    seen: set[int] = set()
+    separate: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        tensor = weight.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return separate
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename the finished folder. One that is already there keeps a name by which it is found until the new one is in place."""
+    replaced = folder.with_name(f"{folder.name}.replaced")
+    if folder.exists():
+        folder.replace(replaced)
+    temporary.replace(folder)
+    _sync_folder(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot sync a folder
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _not_written(folder: Path, needed: int, error: OSError) -> str:
+    text = (
+        f"the checkpoint {str(folder)!r} could not be written ({error.strerror or error}); the earlier ones are whole"
+    )
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return text
+    free = shutil.disk_usage(folder.parent).free
+    return (
+        f"{text}. It needs {_megabytes(needed)}, and {_megabytes(free)} are free there: make room or keep fewer "
+        "checkpoints (`keep: {last: 1}` of the `train:` block, and no `every`), then go on with --resume"
+    )
+
+
+def _size(content: Any) -> int:
+    """Bytes of all tensors in nested containers."""
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    return sum(map(_size, parts))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

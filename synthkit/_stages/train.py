@@ -10,13 +10,14 @@ from synthkit._catalog import Catalog
 from synthkit._data.crops import Crops, Loader, RawBatch
 from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Block, KeepBlock, Part, Recipe, TrainBlock, Training
-from synthkit._run.checkpoint import Identity, load_networks, restore
+from synthkit._run.checkpoint import Identity, restore
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder, read_meta
 from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
+from synthkit._run.weights import load_networks
 from synthkit._stages.report.pictures import feature_image
 from synthkit.errors import RunError
 from synthkit.interfaces import Component, Split
