@@ -137,8 +137,11 @@ def stamp(path: Path) -> str:
     Take it before hashing a file and again after decoding it: where they are equal, it was the same bytes.
     """
     status = _stat(path)
-    if isinstance(status, OSError):
-        return ""
+    return "" if isinstance(status, OSError) else stamp_of(status)
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """The `stamp` of a file whose status is known."""
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
 
