@@ -125,6 +125,12 @@ class RunError(SynthkitError):
     """A run folder that is not one, is in use, or belongs to another recipe."""
 
 
+class ProcessLost(RunError):
+    """One of several processes that train together has ended or cannot be reached, so that the others cannot go on."""
+
+    exit_code = 75  # EX_TEMPFAIL: the same command again may do
+
+
 class TrainingError(SynthkitError):
     """Training that cannot go on: a loss that is not finite, nothing to train."""
 
