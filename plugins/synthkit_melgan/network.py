@@ -10,51 +10,63 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 SLOPE = 0.2
 """Slope of every leaky ReLU below zero."""
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
-) -> nn.Conv1d:
-    convolution = nn.Conv1d(inputs, outputs, kernel, stride, padding, dilation, groups)
-    weight_norm(convolution)
-    return convolution
+class _Line(nn.Conv1d):
+    """A convolution of `[B, C, 1, T]`, a picture one pixel high."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, dilation=dilation)
+        weight_norm(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight[:, :, None], self.bias, dilation=(1, *self.dilation))
 
 
-def _upsample(inputs: int, outputs: int, ratio: int) -> nn.ConvTranspose1d:
-    """A transposed convolution that makes exactly `ratio` steps of one, for odd ratios too."""
-    odd = ratio % 2
-    convolution = nn.ConvTranspose1d(inputs, outputs, 2 * ratio, ratio, ratio // 2 + odd, output_padding=odd)
-    weight_norm(convolution)
-    return convolution
+class _Upsample(nn.ConvTranspose1d):
+    """A transposed convolution of `[B, C, 1, T]` that makes exactly `ratio` steps of one, for odd ratios too."""
+
+    def __init__(self, inputs: int, outputs: int, ratio: int) -> None:
+        super().__init__(inputs, outputs, 2 * ratio, ratio, ratio // 2 + ratio % 2, output_padding=ratio % 2)
+        weight_norm(self)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        stride, padding, odd = (1, *self.stride), (0, int(self.padding[0])), (0, *self.output_padding)
+        return functional.conv_transpose2d(x, self.weight[:, :, None], self.bias, stride, padding, odd)
 
 
 class Residual(nn.Module):
-    """`x -> shortcut(x) + block(x)` on `[B, C, T]`; the shortcut is a learned 1x1 convolution, the block looks `dilation` steps around."""
+    """`x -> shortcut(x) + block(x)`; the shortcut is a learned 1x1 convolution, the block looks `dilation` steps around."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.block = nn.Sequential(
             nn.LeakyReLU(SLOPE),
-            nn.ReflectionPad1d(dilation),
-            _conv(channels, channels, 3, dilation=dilation),
+            nn.ReflectionPad2d((dilation, dilation, 0, 0)),
+            _Line(channels, channels, 3, dilation),
             nn.LeakyReLU(SLOPE),
-            _conv(channels, channels, 1),
+            _Line(channels, channels, 1),
         )
-        self.shortcut = _conv(channels, channels, 1)
+        self.shortcut = _Line(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, T]` to `[B, C, T]`."""
+        """`[B, C, 1, T]` to `[B, C, 1, T]`."""
         refined: Tensor = self.shortcut(x) + self.block(x)
         return refined
 
 
 class Generator(nn.Module):
     """Log-mel frames to samples: each stage upsamples by one ratio and refines with dilated residual blocks.
+
+    Inside, sound is `[B, C, 1, T]`: a CPU computes pictures whose channels lie side by side in memory 1.2 times as fast as
+    `[B, C, T]` in float32, 1.6 times in bfloat16.
 
     >>> network = Generator()
     >>> sum(p.numel() for p in network.parameters())
@@ -70,18 +82,21 @@ class Generator(nn.Module):
         self.ratios = tuple(ratios)
         self.dilations = tuple(3**layer for layer in range(residual_layers))
         width = channels * 2 ** len(self.ratios)
-        slots: list[nn.Module] = [nn.ReflectionPad1d(3), _conv(n_mels, width, 7)]
+        slots: list[nn.Module] = [nn.ReflectionPad2d((3, 3, 0, 0)), _Line(n_mels, width, 7)]
         for ratio in self.ratios:
-            slots += [nn.LeakyReLU(SLOPE), _upsample(width, width // 2, ratio)]
+            slots += [nn.LeakyReLU(SLOPE), _Upsample(width, width // 2, ratio)]
             width //= 2
             slots += [Residual(width, dilation) for dilation in self.dilations]
-        slots += [nn.LeakyReLU(SLOPE), nn.ReflectionPad1d(3), _conv(width, 1, 7), nn.Tanh()]
+        slots += [nn.LeakyReLU(SLOPE), nn.ReflectionPad2d((3, 3, 0, 0)), _Line(width, 1, 7), nn.Tanh()]
         self.model = nn.Sequential(*slots)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Log10 mel `[B, M, N]` to samples `[B, 1, N * product(ratios)]` in -1..1; N is at least `least_frames`."""
-        samples: Tensor = self.model(mel)
-        return samples
+        picture = mel[:, :, None]
+        if picture.device.type == "cpu":
+            picture = picture.contiguous(memory_format=torch.channels_last)
+        samples: Tensor = self.model(picture)
+        return samples[:, :, 0]
 
     @property
     def least_frames(self) -> int:
@@ -101,6 +116,12 @@ class Generator(nn.Module):
             first = -((2 * ratio - 1 - padding - (first - reach)) // ratio)
             last = (last + reach + padding) // ratio
         return max(3 - first, last + 3)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv1d:
+    convolution = nn.Conv1d(inputs, outputs, kernel, stride, padding, groups=groups)
+    weight_norm(convolution)
+    return convolution
 
 
 class ScaleCritic(nn.Module):
