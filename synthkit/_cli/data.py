@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synthkit._cli.context import Context
+from synthkit._cli.data_export import command as export
 from synthkit.errors import ClipReport, RecipeError, SynthkitError, UnknownName, nearest
 from synthkit.interfaces import SPLITS
+from synthkit.remote import is_remote
 
 if TYPE_CHECKING:
     from synthkit._data.pool import Source
@@ -28,6 +30,9 @@ def command() -> None:
 
     WHAT is the name of a data set (with its settings: --set root=DIR), a folder of recordings, or a recipe.
     """
+
+
+command.add_command(export)
 
 
 def _with_what(function: Callable[..., None]) -> Callable[..., None]:
@@ -98,7 +103,9 @@ def verify(ctx: click.Context, context: Context, what: str, settings: tuple[str,
 
 
 @command.command("fetch")
-@click.option("--archive", type=click.Path(path_type=Path), help="A file of the set that you have: check and unpack it.")
+@click.option(
+    "--archive", type=click.Path(path_type=Path), help="A file of the set that you have: check and unpack it."
+)
 @_with_what
 def fetch(context: Context, what: str, settings: tuple[str, ...], archive: Path | None) -> None:
     """Download the data set, unpack an archive of it, or say where to get it."""
@@ -123,10 +130,10 @@ def find_source(what: str, settings: Sequence[str], context: Context) -> Source:
     catalog = context.catalog
     names = [name for it in catalog.offers("dataset") for name in (it.offer.name, it.full_name)]
     if what in names:
-        offered, config = catalog.configure("dataset", what, _settings(settings))
+        offered, config = catalog.configure("dataset", what, parse_settings(settings))
         return Source(catalog=catalog, offered=offered, config=config)
-    if Path(what).expanduser().is_dir():
-        offered, config = catalog.configure("dataset", "folder", {"root": what, **_settings(settings)})
+    if is_remote(what) or Path(what).expanduser().is_dir():
+        offered, config = catalog.configure("dataset", "folder", {"root": what, **parse_settings(settings)})
         return Source(catalog=catalog, offered=offered, config=config)
     try:
         find_recipe(what)
@@ -137,7 +144,8 @@ def find_source(what: str, settings: Sequence[str], context: Context) -> Source:
     return Source(catalog=catalog, offered=recipe.data.offered, config=recipe.data.config)
 
 
-def _settings(sets: Sequence[str]) -> dict[str, Any]:
+def parse_settings(sets: Sequence[str]) -> dict[str, Any]:
+    """The settings of `--set KEY=VALUE` by key. Raises `RecipeError` for those that are none."""
     from synthkit._recipe.overrides import parse_sets
     from synthkit._recipe.yaml import plain
 
