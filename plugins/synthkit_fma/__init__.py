@@ -1,1 +1,1 @@
-"""The FMA data set for synthkit."""
+"""FMA, the Free Music Archive data set (Defferrard et al. 2017), for synthkit."""
