@@ -300,6 +300,13 @@ class Objective(ABC):
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """The same forward as `step`, without learning: `{name: scalar}`; lower is better for each."""
 
+    def undecided(self) -> Mapping[str, float]:
+        """For each critic, by the name of its term: its loss while it cannot tell the made from the real.
+
+        By it the core sees a critic that wins (its loss stays near 0) or gives up (it stays here).
+        """
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """All state beside the networks; by default that of every optimiser."""
         return {"optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,11 @@ class RunFolder:
     def log_file(self) -> Path:
         """What was said, with the time."""
         return self.path / "log.txt"
+
+    @property
+    def events_file(self) -> Path:
+        """What happened: stages, failures, what was found wrong with a training."""
+        return self.path / "events.jsonl"
 
     @property
     def generated(self) -> Path:
@@ -148,6 +154,12 @@ def step_of(checkpoint: Path) -> int:
     if match is None:
         raise CheckpointError(f"{str(checkpoint)!r} is not the folder of a checkpoint: its name is not step-NNNNNNN")
     return int(match["step"])
+
+
+def learned_by(meta: Mapping[str, Any]) -> str | None:
+    """The objective (`plugin/name`) of the training that wrote a checkpoint with this `meta.json`; None where it does not say."""
+    objective = meta.get("objective")
+    return objective.get("name") if isinstance(objective, Mapping) else None
 
 
 class SavedScore(NamedTuple):

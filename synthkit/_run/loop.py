@@ -1,94 +1,42 @@
-"""The one training loop, for every objective: batches in, terms out, with progress, evaluation and checkpoints.
+"""The one training loop, for every objective: batches in, terms out, with validation, checkpoints, and a watch over its health.
 
-What an objective draws at random in a step follows from (seed, step) alone, as the crops do, so that a run that was stopped and
-resumed sees what the straight run saw.
+What an objective draws at random in a step follows from (seed, attempt, step) alone, as the crops do, so that a run that was
+stopped and resumed sees what the straight run saw. What the loop decides (to roll back, to save) follows from the terms and
+from what is in the checkpoint, so that it decides the same too, in every process.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from synthkit._run import checkpoint
+from synthkit._run import checkpoint, keeping, memory
+from synthkit._run.batches import RawBatch, Sources, to_batch
 from synthkit._run.checkpoint import Identity
-from synthkit._run.folder import RunFolder, step_of
+from synthkit._run.events import Event, record
+from synthkit._run.folder import RunFolder
+from synthkit._run.health import ADVICE, Finding, Limits
+from synthkit._run.keeping import Keep
 from synthkit._run.learner import Learner
-from synthkit._run.reporter import Reporter, Task
+from synthkit._run.live import Live, Meter, Reading
+from synthkit._run.processes import Processes
+from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
-from synthkit.audio import Audio
+from synthkit._run.validation import Validation
+from synthkit._run.watch import Watch
 from synthkit.errors import RunError, TrainingError
-from synthkit.interfaces import Batch, FeatureExtractor, Tracker, Vocoder
+from synthkit.interfaces import FeatureExtractor, Tracker
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import seeded
-
-
-class RawBatch(Protocol):
-    """Crops as a loader gives them."""
-
-    @property
-    def audio(self) -> np.ndarray:
-        """`[B, T]` float32."""
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """`[B]` int64."""
-
-    @property
-    def clips(self) -> tuple[str, ...]:
-        """Ids of the clips."""
-
-    @property
-    def rows(self) -> range:
-        """Rows of the whole batch."""
-
-
-class Source(Protocol):
-    """A loader: batches from some step on."""
-
-    @property
-    def waited(self) -> float:
-        """Seconds that were spent waiting for batches so far."""
-
-    def __iter__(self) -> Iterator[RawBatch]: ...
-
-
-class Processes(Protocol):
-    """The processes that train together (see `synthkit._run.processes`)."""
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this one speaks, evaluates and saves for all."""
-
-    def share(self, value: Any) -> Any:
-        """The main process's value, in every process."""
-
-
-class _Alone:
-    count, is_main = 1, True
-
-    def share(self, value: Any) -> Any:
-        return value
-
-
-Sources = Callable[[int, int], AbstractContextManager[Source]]
-"""`sources(start, attempt)`: the batches after step `start`; another attempt, after a rollback, sees other crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +48,28 @@ class Settings:
     log_every: int
     evaluate_every: int
     save_every: int
-    keep_last: int
-    keep_every: int | None
-    keep_best: str | None
+    batch: int
+    crop_seconds: float
+    keep: Keep = field(default_factory=Keep)
+    watch: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What a step calls for beside learning."""
+
+    last: bool
+    logs: bool
+    evaluates: bool
+    saves: bool
+    """Whether a checkpoint is planned at this step."""
+    stops: bool
+    """Whether the user has stopped the training."""
+
+    @property
+    def anything(self) -> bool:
+        """Whether it calls for anything that needs the terms."""
+        return self.logs or self.evaluates or self.saves or self.stops
 
 
 @dataclass(kw_only=True)
@@ -124,146 +91,213 @@ class Loop:
     """Draws features `[M, N]` as an image, for trackers that show pictures."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else the checkpoint's meta.json shall say."""
-    processes: Processes = field(default_factory=_Alone)
+    processes: Processes = field(default_factory=Processes)
     """Who trains together; only the main process tracks, says, evaluates and saves."""
 
+    def __post_init__(self) -> None:
+        self._watch = Watch(self.learner, self.settings.watch)
+        self._step = 0
+        self._validation = Validation(
+            part=self.part,
+            learner=self.learner,
+            extractor=self.extractor,
+            crops=self.validation,
+            seed=self.settings.seed,
+            trackers=self.trackers,
+            picture=self.picture,
+        )
+
     def run(self, sources: Sources, start: int = 0) -> None:
-        """Train. Raises `TrainingError` for a term that is not finite, `Stopped` after Ctrl-C (a checkpoint is saved first)."""
-        if start == 0:
-            self._evaluate(0)
-        stop = threading.Event()
+        """Train.
+
+        Raises:
+            TrainingError: where the training is ill and rolling it back did not help, or memory is short.
+            Stopped: after Ctrl-C; a checkpoint is saved first.
+            CheckpointError: where a checkpoint cannot be written.
+        """
+        self._step, steps = start, self.settings.steps
         with (
-            _stop_on_interrupt(stop),
+            self._enough_memory(),
+            _stop_on_interrupt() as stop,
             seeded(0),
-            self.reporter.task(f"train {self.part}", self.settings.steps) as task,
-            sources(start, self.learner.attempt) as source,
+            self.reporter.task(f"train {self.part}", steps) as task,
         ):
-            self._train(source, start, stop, task)
+            live = Live(part=self.part, start=start, steps=steps, reporter=self.reporter, task=task)
+            if start == 0:
+                self._evaluate(0, live)
+                self._save_start()
+            while finding := self._train(sources, start, stop, live):
+                live.phase(finding.step, "rolling back")
+                start = self._roll_back(finding)
 
-    def _train(self, source: Source, start: int, stop: threading.Event, task: Task) -> None:
+    def _train(self, sources: Sources, start: int, stop: threading.Event, live: Live) -> Finding | None:
+        """Train from `start` to the end (then None is returned), or to where the training is found to be ill."""
+        learner = self.learner
+        with sources(start, learner.attempt) as source:
+            meter = Meter(source, learner.component.spec.sample_rate, self.processes.count, live.clock)
+            for step, raw in enumerate(source, start + 1):
+                due = self._due(step, stop)
+                self._learn(step, raw, due)
+                meter.count(raw)
+                live.step(step)
+                if (due.anything or self._watch.is_due) and (finding := self._look(step, due)):
+                    return finding
+                if due.logs or due.stops:
+                    self._log(step, meter, live)
+                score = self._evaluate(step, live) if due.evaluates else {}
+                self._save(step, score, due, live)
+                if due.stops and not due.last:
+                    raise Stopped(self.run_folder, self.part, step, self.settings.steps)
+        return None
+
+    def _due(self, step: int, stop: threading.Event) -> _Due:
         settings = self.settings
-        meter = _Meter(source)
-        for step, raw in enumerate(source, start + 1):
-            seed = derive_seed(settings.seed, "train", self.part, step)
-            torch.manual_seed(seed)
-            self.learner.engine.begin(seed)
-            terms = self.learner.objective.step(self.batch(raw))
-            if self.learner.average:
-                self.learner.average.update()
-            meter.count(len(raw.audio))
-            last = step == settings.steps
-            logs, evaluates = step % settings.log_every == 0 or last, step % settings.evaluate_every == 0 or last
-            saves = step % settings.save_every == 0 or last or stop.is_set()
-            if logs or saves:
-                values = self._finite(step, terms)
-                rates = meter.rates()
-                task.update(step, _status(values, rates))
-                self._track(step, {**_prefix("train", values), **_prefix("rate", rates)})
-            else:
-                task.update(step)
-            score = self._evaluate(step) if evaluates else {}
-            if saves or self._is_best(score):
-                self._save(step, score)
-                self._prune()
-            if stop.is_set() and not last:
-                raise Stopped(self.run_folder, self.part, step, settings.steps)
+        last = step == settings.steps
+        logs = last or step % settings.log_every == 0
+        alone = self.processes.count == 1
+        return _Due(
+            last=last,
+            logs=logs,
+            evaluates=last or step % settings.evaluate_every == 0,
+            saves=last or step % settings.save_every == 0,
+            # Several processes have to agree, which costs them a word each; once in `log_every` steps is soon enough.
+            stops=stop.is_set() if alone else logs and self.processes.any(stop.is_set()),
+        )
 
-    def batch(self, raw: RawBatch) -> Batch:
-        """Crops on the engine's device, with their features."""
-        audio = torch.from_numpy(raw.audio).to(self.learner.engine.device, non_blocking=True)
-        labels = None if raw.labels is None else torch.from_numpy(raw.labels).to(self.learner.engine.device)
-        with torch.no_grad():
-            features = self.extractor.extract(audio)
-        return Batch(audio=audio, features=features, labels=labels, clips=raw.clips, rows=raw.rows)
+    def _learn(self, step: int, raw: RawBatch, due: _Due) -> None:
+        """One step. Its terms stay on the device until somebody has to know them."""
+        learner, again = self.learner, [self.learner.attempt] if self.learner.attempt else []
+        self._step = step
+        seed = derive_seed(self.settings.seed, "train", self.part, step, *again)
+        torch.manual_seed(seed)
+        learner.engine.begin(seed)
+        learner.engine.watch = due.logs
+        self._watch.add(step, learner.objective.step(to_batch(raw, self.extractor, learner.engine.device)))
+        if learner.average:
+            learner.average.update()
 
-    def _finite(self, step: int, terms: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(self.learner.engine.mean(value)) for name, value in terms.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            newest = self.run_folder.newest(self.part)
-            kept = f"the last good checkpoint is {str(newest)!r}" if newest else "no checkpoint was saved yet"
-            raise TrainingError(
-                f"step {step} of {self.part}: the term {bad[0]!r} is {values[bad[0]]}; {kept}. "
-                "A smaller learning_rate of the objective usually helps."
-            )
-        return values
+    def _look(self, step: int, due: _Due) -> Finding | None:
+        """Whether the training is too ill to go on; what else is found is said."""
+        for finding in self._watch.look():
+            if finding.fatal:
+                return finding
+            text = f"step {finding.step} of {self.part}: {finding.text}; {ADVICE[finding.kind]}"
+            self._happened("finding", finding.step, text, f"{finding.kind}/{finding.term}", 1.0)
+        return self._watch.weigh(step) if due.saves or due.evaluates or due.stops else None
 
-    def _evaluate(self, step: int) -> dict[str, float]:
-        networks = list(self.learner.component.networks.values())
-        for network in networks:
-            network.eval()
-        try:
-            with torch.no_grad(), self._averaged(), seeded(derive_seed(self.settings.seed, "validation", self.part)):
-                values = self._validation_terms()
-                self._show_examples(step)
-        finally:
-            for network in networks:
-                network.train()
-        self._track(step, _prefix("validation", values))
-        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.reporter.say(f"{self.part} step {step}: validation {text}")
-        return values
+    def _log(self, step: int, meter: Meter, live: Live) -> None:
+        engine, optimisers = self.learner.engine, self.learner.objective.optimisers
+        reading = Reading(
+            terms=self._watch.terms,
+            balance=self._watch.balance,
+            norms={name: float(norm) for name, norm in engine.norms(optimisers).items()},
+            learning_rates=engine.rates(optimisers),
+            speed=meter.read(),
+            memory=memory.used(engine.device),
+        )
+        self._track(step, reading.scalars())
+        live.reading(step, reading)
 
-    def _averaged(self) -> AbstractContextManager[None]:
-        return self.learner.average.applied() if self.learner.average else nullcontext()
+    def _evaluate(self, step: int, live: Live) -> dict[str, float]:
+        """The validation terms, from the main process."""
+        live.phase(step, "evaluating")
+        terms: dict[str, float] = self._validation.judge(step) if self.processes.is_main else {}
+        terms = self.processes.share(terms)
+        self._track(step, {f"validation/{name}": value for name, value in terms.items()})
+        live.evaluated(step, terms)
+        if self.settings.keep.best is not None:
+            self.settings.keep.value(terms)  # a name that is wrong is told before the first step
+        return terms
 
-    def _validation_terms(self) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        items = 0
-        for raw in self.validation:
-            for name, value in self.learner.objective.evaluate(self.batch(raw)).items():
-                totals[name] = totals.get(name, 0.0) + float(self.learner.engine.mean(value)) * len(raw.audio)
-            items += len(raw.audio)
-        return {name: total / items for name, total in totals.items()}
-
-    def _show_examples(self, step: int) -> None:
-        watchers = [tracker for tracker in self.trackers if type(tracker).audio is not Tracker.audio]
-        if not watchers or not isinstance(self.learner.component, Vocoder):
+    def _save(self, step: int, score: Mapping[str, float], due: _Due, live: Live) -> None:
+        """Write a checkpoint, where one is due or the evaluation was the best so far, and delete those that need not stay."""
+        keep, run = self.settings.keep, self.run_folder
+        if not self.processes.is_main:
             return
-        batch = self.batch(self.validation[0])
-        made = self.learner.component.vocode(batch.features[:2])
-        pictures = self.extractor.extract(made)
-        rate = self.learner.component.spec.sample_rate
-        for tracker in watchers:
-            for item, (samples, features) in enumerate(zip(made, pictures, strict=True)):
-                name = f"{self.part}/validation/{item}"
-                tracker.audio(step, name, Audio(samples[None].float().cpu().numpy(), rate))
-                tracker.image(step, name, self.picture(features.float().cpu().numpy(), self.learner.component.spec))
+        planned = due.saves or keep.is_best(run, self.part, score)
+        if not (planned or due.stops):
+            return
+        live.phase(step, "saving")
+        said = {} if planned else {"interrupted": True}
+        scored = {"score": {"term": keep.best, "value": keep.value(score)}} if keep.best and score else {}
+        root = run.checkpoint_root(self.part)
+        root.mkdir(parents=True, exist_ok=True)
+        folder = checkpoint.save(root, step, self.identity, self.learner, {**self.meta, **scored, **said})
+        self.saved(step, folder)
+        keeping.prune(run, self.part, keep)
+        live.saved(step, folder)
+
+    def _save_start(self) -> None:
+        """Keep the state before the first step where a rollback finds it, but no user: it has not learned anything."""
+        if self.processes.is_main:
+            root = self.run_folder.checkpoint_root(self.part) / keeping.START
+            root.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(root, 0, self.identity, self.learner, self.meta)
+
+    def _roll_back(self, finding: Finding) -> int:
+        """Go back to the last good checkpoint, with smaller steps and other crops, and return its step.
+
+        Raises `TrainingError` where that was tried often enough, or there is none.
+        """
+        learner, limits, run = self.learner, self.settings.watch, self.run_folder
+        attempt, slow_down = learner.attempt + 1, learner.engine.slow_down * limits.slow_down
+        trouble = f"step {finding.step} of {self.part}: {finding.text}"
+        found = keeping.roll_back_to(run, self.part, self.reporter.warn) if self.processes.is_main else None
+        folder = self.processes.share(None if found is None else str(found))
+        if attempt > limits.rollbacks or folder is None:
+            raise TrainingError(f"{trouble}; {self._advice(folder)}")
+        step = checkpoint.restore(Path(folder), learner)
+        learner.attempt, learner.engine.slow_down = attempt, slow_down
+        self._watch.begin()
+        if self.processes.is_main:
+            keeping.forget_later(run, self.part, step)
+        text = (
+            f"{trouble}; back to step {step} with other crops and learning rates times {slow_down:.3g} "
+            f"(rollback {attempt} of {limits.rollbacks})"
+        )
+        self._happened("rollback", finding.step, text, "rollbacks", float(attempt))
+        return step
+
+    def _advice(self, folder: str | None) -> str:
+        """What to do about a training that cannot be helped, with the present values."""
+        numerics, attempt = self.learner.engine.numerics, self.learner.attempt
+        tried = f"rolled back {attempt} times, in vain" if attempt else "it is not rolled back"
+        kept = f"the last good checkpoint is {folder!r}" if folder else "there is no good checkpoint"
+        clip = "null" if numerics.clip_norm is None else f"{numerics.clip_norm:g}"
+        precision = "" if numerics.precision == "fp32" else f", or train.precision fp32 (now {numerics.precision})"
+        return (
+            f"{tried}; {kept}. A smaller learning_rate of the objective usually helps, or a train.clip_norm "
+            f"(now {clip}){precision}"
+        )
+
+    def _happened(self, kind: Literal["finding", "rollback"], step: int, text: str, name: str, value: float) -> None:
+        """Say what happened, keep it for the report, and mark it in the metrics."""
+        if self.processes.is_main:
+            self.reporter.warn(text)
+            record(self.run_folder, Event(kind=kind, stage="train", part=self.part, step=step, text=text))
+            self._track(step, {f"watch/{name}": value})
 
     def _track(self, step: int, values: Mapping[str, float]) -> None:
-        for tracker in self.trackers:
+        for tracker in self.trackers if self.processes.is_main else ():
             tracker.scalars(step, {f"{self.part}/{name}": value for name, value in values.items()})
 
-    def _save(self, step: int, score: Mapping[str, float]) -> None:
-        root = self.run_folder.checkpoint_root(self.part)
-        root.mkdir(parents=True, exist_ok=True)
-        term = self.settings.keep_best
-        scored = {} if term is None or term not in score else {"score": {"term": term, "value": score[term]}}
-        folder = checkpoint.save(root, step, self.identity, self.learner, {**self.meta, **scored})
-        self.saved(step, folder)
-
-    def _is_best(self, score: Mapping[str, float]) -> bool:
-        """Whether an evaluation (empty: there was none) is better than that of every checkpoint, by the term of `keep.best`."""
-        term = self.settings.keep_best
-        if term is None or not score:
-            return False
-        if term not in score:
-            known = ", ".join(sorted(score))
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Within it, a shortage of memory is an error that names the settings which matter."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not memory.is_shortage(error):
+                raise
+            settings, numerics = self.settings, self.learner.engine.numerics
+            newest = self.run_folder.newest(self.part)
+            kept = f"the checkpoint {str(newest)!r} is whole" if newest else "no checkpoint was due yet"
             raise TrainingError(
-                f"keep.best names the term {term!r}, which this objective does not evaluate; it evaluates {known}"
-            )
-        lowest = self.run_folder.lowest(self.part, term)
-        return lowest is None or score[term] < lowest
-
-    def _prune(self) -> None:
-        folders = self.run_folder.checkpoints(self.part)
-        keep = set(folders[-self.settings.keep_last :])
-        if self.settings.keep_every:
-            keep |= {folder for folder in folders if step_of(folder) % self.settings.keep_every == 0}
-        best = self.run_folder.best(self.part)
-        for folder in folders:
-            if folder not in keep and folder != best:
-                shutil.rmtree(folder)
+                f"out of memory in step {self._step} of {self.part} on {self.learner.engine.device}: what matters are "
+                f"train.batch (now {settings.batch}), train.crop_seconds (now {settings.crop_seconds:g}) and "
+                f"train.accumulate (now {numerics.accumulate}; with twice as many pieces the same batch needs about half), "
+                f"on a GPU also train.precision (now {numerics.precision}); {kept}"
+            ) from error
 
 
 class Stopped(RunError):
@@ -277,34 +311,12 @@ class Stopped(RunError):
         )
 
 
-class _Meter:
-    """Speed since it was last read, and the share of the time that was spent waiting for data."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._since, self._waited, self._steps, self._items = time.perf_counter(), source.waited, 0, 0
-
-    def count(self, items: int) -> None:
-        self._steps += 1
-        self._items += items
-
-    def rates(self) -> dict[str, float]:
-        now, waited = time.perf_counter(), self._source.waited
-        seconds = max(now - self._since, 1e-9)
-        rates = {
-            "steps_per_second": self._steps / seconds,
-            "items_per_second": self._items / seconds,
-            "data_wait": min(1.0, (waited - self._waited) / seconds),
-        }
-        self._since, self._waited, self._steps, self._items = now, waited, 0, 0
-        return rates
-
-
 @contextmanager
-def _stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C sets `stop`, so that the step ends and is saved; the second interrupts at once."""
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, so that the step ends and is saved; the second interrupts at once."""
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is given signals
+        yield stop  # only the main thread is given signals
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -314,15 +326,6 @@ def _stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
 
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _prefix(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{name}": value for name, value in values.items()}
-
-
-def _status(values: Mapping[str, float], rates: Mapping[str, float]) -> str:
-    terms = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-    return f"{terms}  {rates['steps_per_second']:.2g} steps/s  data {rates['data_wait']:.0%}"

@@ -17,9 +17,12 @@ from filelock import FileLock, Timeout
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Block, Recipe, Training
+from synthkit._run.events import recorded
 from synthkit._run.folder import RunFolder, read_json, read_meta, write_text
-from synthkit._run.reporter import Reporter
-from synthkit.errors import DatasetError, RunError, nearest
+from synthkit._run.processes import Processes
+from synthkit._run.reporter import Logged, Reporter
+from synthkit._stages.devices import check_shares, saved_so_far
+from synthkit.errors import DatasetError, ProcessLost, RunError, nearest
 from synthkit.interfaces import Dataset
 from synthkit.storage import write_json
 
@@ -43,21 +46,42 @@ def run_recipe(
     resume: bool = False,
     fresh: bool = False,
     reporter: Reporter | None = None,
+    processes: Processes | None = None,
 ) -> RunFolder:
     """Check a recipe and run its stages `first` to `last` in its run folder (`runs/NAME` of the working folder by default).
+
+    Of several processes the main one does so, and the others learn with it.
 
     Raises:
         RecipeError: with every mistake, before anything runs.
         RunError: where the folder holds a stopped training and neither `resume` nor `fresh` is asked for, or another training.
     """
+    processes = processes or Processes()
+    if not processes.is_main:
+        return _follow(processes, lambda: load_recipe(source, catalog, overrides=overrides, tiny=tiny), catalog)
     reporter = reporter or Reporter()
     wanted = stage_range(first, last)
     recipe = load_recipe(source, catalog, overrides=overrides, tiny=tiny)
-    run = RunFolder(run_dir or Path("runs") / (f"{recipe.name}-tiny" if tiny else recipe.name))
+    run = folder_of(recipe, run_dir, tiny=tiny)
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        Pipeline(recipe, run, catalog, _Logged(run, reporter)).go(wanted, resume=resume, fresh=fresh)
+        Pipeline(recipe, run, catalog, Logged(run.log_file, reporter), processes).go(wanted, resume=resume, fresh=fresh)
+    processes.share({"run": str(run.path), "train": False})
     return run
+
+
+def _follow(processes: Processes, load: Callable[[], Recipe], catalog: Catalog) -> RunFolder:
+    """Learn with the main process when it trains; whatever else there is to do it does alone."""
+    from synthkit._stages.train import train
+
+    while (order := processes.share(None))["train"]:
+        train(load(), RunFolder(order["run"]), catalog, Reporter(), processes)
+    return RunFolder(order["run"])
+
+
+def folder_of(recipe: Recipe, run_dir: Path | None, *, tiny: bool) -> RunFolder:
+    """Where a recipe runs: `run_dir`, or `runs/NAME` of the working folder."""
+    return RunFolder(run_dir or Path("runs") / (f"{recipe.name}-tiny" if tiny else recipe.name))
 
 
 def stage_range(first: str, last: str) -> tuple[str, ...]:
@@ -78,11 +102,16 @@ def stage_range(first: str, last: str) -> tuple[str, ...]:
 class Pipeline:
     """The stages of one recipe in one run folder."""
 
-    def __init__(self, recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes
+    ) -> None:
         self.recipe, self.run, self.catalog, self.reporter = recipe, run, catalog, reporter
+        self.processes = processes
 
     def go(self, wanted: Sequence[str], *, resume: bool, fresh: bool) -> None:
         """Run the wanted stages, skipping those whose inputs are as they were and whose outputs are there."""
+        if "train" in wanted:
+            check_shares(self.recipe, self.processes.count)
         if fresh:
             self._clear()
         inputs = self._inputs()
@@ -103,7 +132,11 @@ class Pipeline:
         done.pop(name, None)
         write_json(self.run.stages_file, {**done, f"{name}-began": {"inputs": inputs}})
         began = time.perf_counter()
-        _stage_function(name)(self.recipe, self.run, self.catalog, self.reporter)
+        with recorded(self.run, name):
+            if name == "train":
+                self._train()
+            else:
+                _stage_function(name)(self.recipe, self.run, self.catalog, self.reporter)
         seconds = time.perf_counter() - began
         row = {
             "fingerprint": _fingerprint(inputs),
@@ -114,6 +147,16 @@ class Pipeline:
         done.pop(f"{name}-began", None)
         write_json(self.run.stages_file, {**done, name: row})
         self.catalog.notify("synthkit_stage_finished", run=self.run.path, stage=name, seconds=seconds)
+
+    def _train(self) -> None:
+        """The one stage of all processes."""
+        from synthkit._stages.train import train
+
+        self.processes.share({"run": str(self.run.path), "train": True})
+        try:
+            train(self.recipe, self.run, self.catalog, self.reporter, self.processes)
+        except ProcessLost as error:
+            raise ProcessLost(f"{error}; {saved_so_far(self.recipe, self.run)}") from error
 
     def _done(self) -> dict[str, Any]:
         file = self.run.stages_file
@@ -210,31 +253,12 @@ class Pipeline:
         for file in (
             self.run.stages_file,
             self.run.metrics_file,
+            self.run.events_file,
             self.run.data_file,
             self.run.report_html,
             self.run.report_json,
         ):
             file.unlink(missing_ok=True)
-
-
-class _Logged(Reporter):
-    """Passes everything on, and keeps every sentence with its time in the run's log."""
-
-    def __init__(self, run: RunFolder, inner: Reporter) -> None:
-        self._file, self._inner = run.log_file, inner
-        self.task = inner.task  # type: ignore[method-assign]
-
-    def say(self, text: str) -> None:
-        self._keep(text)
-        self._inner.say(text)
-
-    def warn(self, text: str) -> None:
-        self._keep(f"warning: {text}")
-        self._inner.warn(text)
-
-    def _keep(self, text: str) -> None:
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
 
 
 def _prepared(run: RunFolder) -> bool:
@@ -267,10 +291,6 @@ def _stage_function(name: str) -> Stage:
         from synthkit._stages.prepare import prepare
 
         return prepare
-    if name == "train":
-        from synthkit._stages.train import train
-
-        return train
     if name == "generate":
         from synthkit._stages.generate import generate
 

@@ -9,12 +9,14 @@ from typing import Any
 from synthkit._catalog import Catalog
 from synthkit._data.crops import Crops, Loader, RawBatch
 from synthkit._data.prepared import Prepared
-from synthkit._recipe.model import Block, KeepBlock, Part, Recipe, TrainBlock, Training
+from synthkit._recipe.model import Block, Part, Recipe, TrainBlock, Training
 from synthkit._run.checkpoint import Identity, restore
-from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.health import Limits
+from synthkit._run.keeping import Keep
 from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings
+from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._run.weights import load_networks
@@ -23,17 +25,17 @@ from synthkit.errors import RunError
 from synthkit.interfaces import Component, Split
 from synthkit.specs import FeatureSpec
 from synthkit.training.average import Average
-from synthkit.training.engine import Engine, Numerics, seeded
+from synthkit.training.engine import Numerics, seeded
 from synthkit.training.schedules import Schedule
 
 
-def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
+def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes) -> None:
     """Train every part that the recipe trains; a part that already has a checkpoint goes on from its newest."""
     prepared = Prepared.open(run.data_file)
     for training in recipe.train:
         block = recipe.part(training.settings.part)
         assert block is not None, "a checked recipe trains only parts that it has"
-        PartTraining(recipe, training, block, prepared).run(run, catalog, reporter)
+        PartTraining(recipe, training, block, prepared, processes).run(run, catalog, reporter)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class PartTraining:
     training: Training
     block: Block
     prepared: Prepared
+    processes: Processes
 
     @property
     def settings(self) -> TrainBlock:
@@ -58,7 +61,7 @@ class PartTraining:
         if start >= settings.steps:
             reporter.say(f"{part}: already at step {start} of {settings.steps}")
             return
-        engine = Engine(pick_device(settings.device), numerics(settings))
+        engine = self.processes.engine(settings.device, numerics(settings), settings.batch)
         with seeded(derive_seed(recipe.seed, "weights", part)):
             component = build_part(self.block, recipe.spec, self.prepared.labels, catalog)
             component.to(engine.device)
@@ -73,7 +76,8 @@ class PartTraining:
         reporter.say(
             f"{part}: {describe_size(component)} on {engine.device}, {settings.steps} steps of {settings.batch} crops"
         )
-        trackers = [catalog.build(block.offered, block.config, run.path) for block in recipe.trackers]
+        tracked = recipe.trackers if self.processes.is_main else ()
+        trackers = [catalog.build(block.offered, block.config, run.path) for block in tracked]
         loop = Loop(
             run_folder=run,
             part=part,
@@ -86,6 +90,7 @@ class PartTraining:
             reporter=reporter,
             saved=lambda step, folder: _announce(catalog, run, part, step, folder),
             picture=feature_image,
+            processes=self.processes,
             meta={
                 "objective": {
                     "name": self.training.objective.offered.offer.name,
@@ -101,7 +106,8 @@ class PartTraining:
 
     def _loader(self, start: int, attempt: int) -> Loader:
         settings = self.settings
-        crops = self._crops("train", settings.batch, settings.gain, attempt)
+        rows = self.processes.rows(settings.batch)
+        crops = self._crops("train", settings.batch, settings.gain, rows, attempt)
         return Loader(crops, start=start, stop=settings.steps, threads=settings.threads)
 
     def _identity(self) -> Identity:
@@ -113,7 +119,9 @@ class PartTraining:
             licence=str(self.prepared.dataset.get("licence", "")),
         )
 
-    def _crops(self, split: Split, batch: int, gain: tuple[float, float], attempt: int = 0) -> Crops:
+    def _crops(
+        self, split: Split, batch: int, gain: tuple[float, float], rows: range | None = None, attempt: int = 0
+    ) -> Crops:
         spec = self.recipe.spec
         frames = max(1, round(self.settings.crop_seconds * spec.frames_per_second))
         return Crops(
@@ -124,6 +132,7 @@ class PartTraining:
             seed=derive_seed(self.recipe.seed, "crops", self.settings.part, split, *([attempt] if attempt else [])),
             peak=self.settings.peak,
             gain=gain,
+            rows=rows,
         )
 
     def _validation(self, reporter: Reporter) -> list[RawBatch]:
@@ -196,16 +205,16 @@ def numerics(block: TrainBlock) -> Numerics:
 
 def loop_settings(block: TrainBlock, seed: int) -> Settings:
     """What the loop needs of a `train:` block."""
-    keep: KeepBlock = block.keep
     return Settings(
         steps=block.steps,
         seed=seed,
         log_every=block.log_every,
         evaluate_every=block.evaluate_every,
         save_every=block.save_every,
-        keep_last=keep.last,
-        keep_every=keep.every,
-        keep_best=keep.best,
+        batch=block.batch,
+        crop_seconds=block.crop_seconds,
+        keep=Keep(**block.keep.model_dump()),
+        watch=Limits(**block.watch.model_dump()),
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from synthkit._catalog import Offered
 from synthkit._run.checkpoint import Identity, restore
 from synthkit._run.folder import RunFolder
+from synthkit._run.keeping import Keep
 from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings, Stopped
 from synthkit._run.reporter import Reporter
@@ -138,9 +139,8 @@ def loop(folder: Path, steps: int = 10, explode_at: int | None = None, **changes
         "log_every": 2,
         "evaluate_every": 5,
         "save_every": 3,
-        "keep_last": 2,
-        "keep_every": None,
-        "keep_best": None,
+        "batch": 2,
+        "crop_seconds": 0.008,
     }
     made = Loop(
         run_folder=RunFolder(folder),
@@ -174,7 +174,7 @@ def test_rows_evaluations_and_checkpoints_come_when_they_are_due(tmp_path: Path)
     rates = [row for _, row in memory.rows if "vocoder/rate/steps_per_second" in row]
     assert all(row["vocoder/rate/items_per_second"] > row["vocoder/rate/steps_per_second"] > 0 for row in rates)
     assert all(0 <= row["vocoder/rate/data_wait"] <= 1 for row in rates)
-    assert memory.heard[0] == (0, "vocoder/validation/0")
+    assert memory.heard[0] == (0, "vocoder/validation/0/made")
     assert memory.seen[0] == (SPEC.n_mels, 4, 3)
 
 
@@ -188,19 +188,19 @@ def test_networks_learn_in_training_mode_and_are_judged_in_evaluation_mode(tmp_p
 @pytest.mark.parametrize(
     ("policy", "kept"),
     [
-        ({"keep_last": 1}, [10]),
-        ({"keep_last": 2}, [9, 10]),
-        ({"keep_last": 1, "keep_every": 6}, [6, 10]),
+        ({"last": 1}, [10]),
+        ({"last": 2}, [9, 10]),
+        ({"last": 1, "every": 6}, [6, 10]),
     ],
 )
 def test_the_keep_policy(tmp_path: Path, policy: dict[str, int], kept: list[int]) -> None:
-    made, _, _ = loop(tmp_path, **policy)
+    made, _, _ = loop(tmp_path, keep=Keep(**policy))
     made.run(crops(10))
     assert [int(folder.name[5:]) for folder in made.run_folder.checkpoints("vocoder")] == kept
 
 
 def test_the_best_checkpoint_outlives_the_newest(tmp_path: Path) -> None:
-    made, objective, _ = loop(tmp_path, keep_last=1, keep_best="error")
+    made, objective, _ = loop(tmp_path, keep=Keep(last=1, best="error"))
     scores = {5: 0.1, 10: 0.9}
     objective.evaluate = lambda batch: {"error": torch.tensor(scores.get(objective.steps, 9.0))}  # type: ignore[method-assign]
     made.run(crops(10))
@@ -209,7 +209,7 @@ def test_the_best_checkpoint_outlives_the_newest(tmp_path: Path) -> None:
 
 
 def test_an_unknown_best_term_is_named(tmp_path: Path) -> None:
-    made, _, _ = loop(tmp_path, keep_best="loudness")
+    made, _, _ = loop(tmp_path, keep=Keep(best="loudness"))
     with pytest.raises(TrainingError, match="'loudness', which this objective does not evaluate; it evaluates error"):
         made.run(crops(10))
 
