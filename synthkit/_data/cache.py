@@ -7,26 +7,29 @@ agrees with its header and its note.
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import struct
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from synthkit.audio import Audio
+from synthkit._data.spool import Spool
+from synthkit.audio import Stream
 from synthkit.errors import UnreadableClip
 from synthkit.storage import cache_root, disk_error, replacing, text_hash
 
 FORMAT = 1
-_STEP_16_BIT = 2.0**-15
-_BLOCK = 2**15
 _TAIL = struct.Struct("<Q8s")
 _MAGIC = b"synthkit"
+_END = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
     """What the cache knows about one clip's sound."""
 
@@ -46,92 +49,94 @@ class Stored:
     """What was odd about the source although it could be read."""
 
 
-def entry_file(key: str, sample_rate: int) -> Path:
-    """Where the sound of content `key` at `sample_rate` lies, relative to the cache folder.
+def entry_file(key: str, sample_rate: int) -> str:
+    """Where the sound of content `key` at `sample_rate` lies, relative to the cache folder, with slashes.
 
-    >>> entry_file("some content", 22050).as_posix()
+    >>> entry_file("some content", 22050)
     'sound-1/22050/29/290f493c44f5d63d06b374d0a5abd292fae38b92cab2fae5efefe1b0e9347f56.npy'
     """
     name = text_hash(key)
-    return Path(f"sound-{FORMAT}", str(sample_rate), name[:2], f"{name}.npy")
+    return f"sound-{FORMAT}/{sample_rate}/{name[:2]}/{name}.npy"
 
 
 def lookup(key: str, sample_rate: int) -> Stored | None:
     """The entry of content `key` at `sample_rate`, or None where there is none that is whole."""
-    file = cache_root() / entry_file(key, sample_rate)
     try:
-        with file.open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-            data_end = stream.tell() + shape[0] * dtype.itemsize
-            size = stream.seek(0, 2)
-            stream.seek(size - _TAIL.size)
-            length, magic = _TAIL.unpack(stream.read())
-            if magic != _MAGIC or data_end + length + _TAIL.size != size or dtype != np.int16 or len(shape) != 1:
+        with open(f"{cache_root()}/{entry_file(key, sample_rate)}", "rb", buffering=0) as stream:  # noqa: PTH123 - fast
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - _END))
+            end = stream.read(_END)
+            length, magic = _TAIL.unpack(end[-_TAIL.size :])
+            stored = Stored(**json.loads(end[-_TAIL.size - length : -_TAIL.size]))
+            header = _header(stored.frames)
+            stream.seek(0)
+            if magic != _MAGIC or stream.read(len(header)) != header:
                 return None
-            stream.seek(data_end)
-            stored = Stored(**json.loads(stream.read(length)))
     except (OSError, ValueError, TypeError, struct.error):
         return None
-    return stored if (stored.frames,) == shape else None
+    return stored if size == len(header) + 2 * stored.frames + length + _TAIL.size else None
 
 
-def store(key: str, sample_rate: int, audio: Audio) -> Stored:
-    """Mix `audio` down, resample it, round it to 16 bits and write its entry.
+def store(key: str, sample_rate: int, sound: Stream, check: Callable[[], None] = lambda: None) -> Stored:
+    """Mix a sound down, resample it, round it to 16 bits and write its entry, in constant memory however long it is.
 
     Sound that is 16-bit at this rate is kept exactly. Other sound is scaled so that its peak is full scale: what lies
     beyond 1 is not clipped, and a sample is off by half a `step` at most.
 
+    Args:
+        key: Identity of the content.
+        sample_rate: Rate of the entry, Hz.
+        sound: What to store.
+        check: Called when all is decoded and nothing is stored yet; what it raises keeps it so.
+
     Raises:
-        UnreadableClip: where nothing is left to store (`empty`) or samples are not finite (`not-finite`).
+        UnreadableClip: where decoding fails, there is nothing to store (`empty`, `too-short`) or a sample is not finite
+            (`not-finite`).
         DatasetError: where the cache cannot be written.
     """
-    sound = audio.mono().resample(sample_rate)
-    if not sound.frames:
-        raise UnreadableClip(key, "empty", "it has no samples")
-    peak = sound.peak
-    if not math.isfinite(peak):
-        raise UnreadableClip(key, "not-finite", "some of its samples are not finite numbers")
-    integers, step = quantise(sound.samples[0])
-    stored = Stored(
-        frames=sound.frames,
-        step=step,
-        peak=step * max(int(integers.max()), -int(integers.min())),
-        seconds=audio.seconds,
-        sample_rate=audio.sample_rate,
-        channels=audio.channels,
-        note=audio.note,
-    )
-    file = cache_root() / entry_file(key, sample_rate)
-    note = json.dumps(asdict(stored)).encode("ascii")
-    try:
-        with replacing(file) as stream:
-            np.lib.format.write_array(stream, integers, version=(1, 0), allow_pickle=False)
-            stream.write(note + _TAIL.pack(len(note), _MAGIC))
-    except OSError as error:
-        raise disk_error(file, error) from error
+    with Spool(unfinished()) as spool:
+        spool.fill(sound, sample_rate)
+        if not sound.frames:
+            raise UnreadableClip(key, "empty", "it has no samples")
+        if not spool.frames:
+            reason = f"nothing is left at {sample_rate} Hz of its samples at {sound.sample_rate} Hz: {sound.frames}"
+            raise UnreadableClip(key, "too-short", reason)
+        if not math.isfinite(spool.peak):
+            raise UnreadableClip(key, "not-finite", "some of its samples are not finite numbers")
+        check()
+        stored = Stored(
+            frames=spool.frames,
+            step=spool.step,
+            peak=spool.peak,
+            seconds=sound.seconds,
+            sample_rate=sound.sample_rate,
+            channels=sound.channels,
+            note=sound.note,
+        )
+        _write(cache_root() / entry_file(key, sample_rate), stored, spool)
     return stored
 
 
-def quantise(samples: np.ndarray) -> tuple[np.ndarray, float]:
-    """Samples `[T]` as int16 and the step that one integer stands for.
-
-    >>> quantise(np.array([0.5, -1.0], dtype=np.float32))
-    (array([ 16384, -32768], dtype=int16), 3.0517578125e-05)
-    >>> integers, step = quantise(np.array([0.0, 1.3], dtype=np.float32))
-    >>> integers.tolist(), round(step * 32767, 6)
-    ([0, 32767], 1.3)
-    """
-    if _is_16_bit(samples):
-        return (samples * np.float32(1 / _STEP_16_BIT)).astype(np.int16), _STEP_16_BIT
-    step = float(max(samples.max(), -samples.min())) / 32767
-    integers = np.empty(len(samples), dtype=np.int16)
-    for start in range(0, len(samples), _BLOCK):  # in float64, for which a long clip leaves no room
-        piece = np.multiply(samples[start : start + _BLOCK], 1 / step, dtype=np.float64)
-        integers[start : start + _BLOCK] = np.rint(piece, out=piece)
-    return integers, step
+def unfinished() -> Path:
+    """The folder of what is being written; `storage.clear_unfinished` removes what killed processes left there."""
+    return cache_root() / "unfinished"
 
 
-def _is_16_bit(samples: np.ndarray) -> bool:
-    scaled = samples * np.float32(1 / _STEP_16_BIT)
-    return bool(scaled.max() <= 32767 and scaled.min() >= -32768 and np.array_equal(scaled, np.rint(scaled)))
+def _write(file: Path, stored: Stored, spool: Spool) -> None:
+    note = json.dumps(asdict(stored)).encode("ascii")
+    try:
+        with replacing(file, within=unfinished()) as stream:
+            stream.write(_header(stored.frames))
+            for integers in spool.integers():
+                stream.write(integers.data)
+            stream.write(note + _TAIL.pack(len(note), _MAGIC))
+    except OSError as error:
+        raise disk_error(file, error) from error
+
+
+def _header(frames: int) -> bytes:
+    """What a `.npy` file of so many samples begins with."""
+    header = io.BytesIO()
+    content = {"descr": "<i2", "fortran_order": False, "shape": (frames,)}
+    np.lib.format.write_array_header_1_0(header, content)
+    return header.getvalue()

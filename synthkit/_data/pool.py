@@ -1,45 +1,50 @@
 """Work on the clips of a data set in several processes, one clip at a time in each, such that no clip can end the work.
 
 Each process builds the data set anew from its name, settings and plugin files. A clip that takes its process down (a
-crash of a decoder) is found by trying the suspects again one by one, and is given back as `Crashed`.
+crash of a decoder, a lack of memory) or that takes too long is given back as `Crashed`; a new process takes the place
+of the old one, and no other clip is lost.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
-import pickle
 import signal
 import sys
-import threading
+import time
 import types
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from multiprocessing.connection import wait
+from typing import Any, Protocol, TypeVar
 
 from synthkit._catalog import Catalog, Offered
+from synthkit._data.worker import Work, serve
 from synthkit.config import Config
-from synthkit.errors import PluginError
+from synthkit.errors import ClipReport, DatasetError, PluginError
 from synthkit.interfaces import Clip, Dataset
+from synthkit.remote import only_here
 
 Result = TypeVar("Result")
-Work = Callable[[Dataset, Clip], Result]
-"""A function of a module (or a partial of one), so that another process can import it."""
 
 _CLIPS_PER_WORKER = 8
-_AHEAD_PER_WORKER = 3
+_END_SECONDS = 10.0
+"""How long a process that has nothing left to do may take to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crashed:
-    """The process that worked on a clip died of it."""
+    """The process that worked on a clip died of it, or had to be killed."""
 
+    code: str
+    """`crashed` or `timed-out`."""
     reason: str
+
+    def report(self, clip: Clip) -> ClipReport:
+        """What to tell of the clip."""
+        return ClipReport(id=clip.id, code=self.code, reason=self.reason, file=clip.path or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +72,49 @@ def _rebuild(catalog: Catalog, name: str, config: str) -> Source:
     return Source(catalog=catalog, offered=offered, config=settings)
 
 
+class Spread(Protocol):
+    """A way to spread work over processes or machines: `work_on`, `work_here`, or one with their arguments."""
+
+    def __call__(
+        self,
+        source: Source,
+        dataset: Dataset,
+        clips: Sequence[Clip],
+        work: Work[Result],
+        workers: int = 0,
+        seconds: float | None = None,
+    ) -> Generator[tuple[Clip, Result | Crashed], None, None]:
+        """Yield `(clip, work(dataset, clip))` for each clip, in the order in which they are done."""
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def work_here(
+    source: Source,
+    dataset: Dataset,
+    clips: Sequence[Clip],
+    work: Work[Result],
+    workers: int = 0,
+    seconds: float | None = None,
+) -> Generator[tuple[Clip, Result | Crashed], None, None]:
+    """Work in this process, clip after clip: nothing has to be started, and nothing is between a clip and this process.
+
+    Arguments and result are those of `work_on`; there is one worker, and no limit of time.
+    """
+    for clip in clips:
+        yield clip, work(dataset, clip)
+
+
 def work_on(
-    source: Source, dataset: Dataset, clips: Sequence[Clip], work: Work[Result], workers: int = 0
+    source: Source,
+    dataset: Dataset,
+    clips: Sequence[Clip],
+    work: Work[Result],
+    workers: int = 0,
+    seconds: float | None = None,
 ) -> Generator[tuple[Clip, Result | Crashed], None, None]:
     """Yield `(clip, work(dataset, clip))` for each clip, in the order in which they are done.
 
@@ -82,116 +123,165 @@ def work_on(
         dataset: The data set in this process.
         clips: The clips.
         work: What to do. An exception that it raises ends the whole and is raised here.
-        workers: Processes; 1 works in this process, 0 means one per core, and fewer for few clips. Files are decoded in
-            another process even then, since a decoder may crash.
+        workers: Processes beside this one; 0 means one per core, fewer for few clips, and none for a few clips that are
+            no files: a file is never decoded in this process, since a decoder may crash or hang. (Only what is on
+            `memory://` is, since no other process sees it.)
+        seconds: Longest time that one clip may take; None sets no limit.
+
+    Raises:
+        DatasetError: where a process dies before it has begun with a clip.
     """
+    files = [clip.path for clip in clips if clip.path]
     if workers == 0:
         workers = min(cores(), -(-len(clips) // _CLIPS_PER_WORKER))
-        apart = workers > 1 or any(clip.path for clip in clips)
+        here = workers <= 1 and not files
     else:
-        workers = min(workers, len(clips))
-        apart = workers > 1
-    if not apart:
-        for clip in clips:
-            yield clip, work(dataset, clip)
-        return
-    waiting = deque(clips)
-    while waiting:
-        suspects: deque[Clip] = deque()
-        yield from _until_broken(source, waiting, work, workers, suspects)
-        yield from _one_by_one(source, suspects, work)
+        here = False
+    if here or any(map(only_here, files)):
+        return (yield from work_here(source, dataset, clips, work))
+    crew = _Crew(source, work, min(workers, len(clips)), seconds)
+    try:
+        yield from crew.work_on(deque(clips))
+        crew.dismiss()
+    finally:
+        crew.kill()
 
 
-def _until_broken(
-    source: Source, waiting: deque[Clip], work: Work[Result], workers: int, suspects: deque[Clip]
-) -> Iterator[tuple[Clip, Result | Crashed]]:
-    """Work until all is done or the pool breaks; then `suspects` are the clips that were being worked on."""
-    running: dict[Future[Result], Clip] = {}
-    with _pool(source, workers) as pool:
-        while waiting or running:
-            try:
-                while waiting and len(running) < _AHEAD_PER_WORKER * workers:
-                    running[_submit(pool, work, waiting[0])] = waiting[0]
-                    waiting.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = future.result()
-                    yield running.pop(future), result
-            except BrokenProcessPool:
-                for future, clip in running.items():
-                    if future.done() and future.exception() is None:
-                        yield clip, future.result()
-                    else:
-                        suspects.append(clip)
-                return
+class _Worker:
+    """One process and the clips that it was given: the first is being worked on, the others lie ready for it."""
+
+    def __init__(self, source: Source, work: Work[Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs,), daemon=True)
+        with _undisturbed():
+            self.process.start()
+        theirs.close()
+        self.clips: deque[Clip] = deque()
+        self.since: float | None = None  # when it began with the first clip; None before it can begin
+        self._send((source, work))
+
+    def give(self, clip: Clip) -> None:
+        if not self.clips and self.since is not None:
+            self.since = time.monotonic()
+        self.clips.append(clip)
+        self._send(clip)
+
+    def _send(self, message: object) -> None:
+        with suppress(OSError):  # it has died; that is noticed where its answer is awaited
+            self.connection.send(message)
 
 
-def _one_by_one(source: Source, suspects: deque[Clip], work: Work[Result]) -> Iterator[tuple[Clip, Result | Crashed]]:
-    """Work on one clip at a time, so that whoever dies of it is known."""
-    while suspects:
-        with _pool(source, 1) as pool:
-            while suspects:
-                clip = suspects.popleft()
+class _Crew:
+    """So many workers, replaced where one dies."""
+
+    def __init__(self, source: Source, work: Work[Any], size: int, seconds: float | None) -> None:
+        self._source, self._work, self._size, self._seconds = source, work, size, seconds
+        self._workers: list[_Worker] = []
+
+    def work_on(self, waiting: deque[Clip]) -> Iterator[tuple[Clip, Any]]:
+        while waiting or any(worker.clips for worker in self._workers):
+            self._assign(waiting)
+            for worker in self._until_something_happens():
                 try:
-                    result = _submit(pool, work, clip).result()
-                except BrokenProcessPool:
-                    yield clip, Crashed(reason="the process that decoded it died of it")
-                    break
-                yield clip, result
+                    error, result = worker.connection.recv()
+                except (EOFError, OSError):
+                    yield self._bury(worker, waiting)
+                    continue
+                if error is not None:
+                    raise error
+                was_ready, worker.since = worker.since is not None, time.monotonic()
+                if was_ready:
+                    yield worker.clips.popleft(), result
+            for worker in self._overdue():
+                yield self._bury(worker, waiting, timed_out=True)
+
+    def dismiss(self) -> None:
+        """Let the workers end by themselves, as they do when nobody is there to give them clips."""
+        for worker in self._workers:
+            worker.connection.close()
+        end = time.monotonic() + _END_SECONDS
+        for worker in self._workers:
+            worker.process.join(max(0.0, end - time.monotonic()))
+
+    def kill(self) -> None:
+        """End the workers whatever they do."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.process.close()
+            worker.connection.close()
+        self._workers.clear()
+
+    def _assign(self, waiting: deque[Clip]) -> None:
+        """Give each worker a clip, and a second one that it finds when it is done, as long as there are many."""
+        while len(self._workers) < min(self._size, len(waiting)):
+            self._workers.append(_Worker(self._source, self._work))
+        for ahead in (1, 2):
+            for worker in self._workers:
+                if len(worker.clips) < ahead and len(waiting) > (ahead - 1) * self._size:
+                    worker.give(waiting.popleft())
+
+    def _until_something_happens(self) -> list[_Worker]:
+        """The workers that have answered or died; none where one is overdue first."""
+        due = [worker.since for worker in self._workers if worker.clips and worker.since is not None]
+        timeout = None
+        if self._seconds is not None and due:
+            timeout = max(0.0, min(due) + self._seconds - time.monotonic())
+        ready = set(wait([worker.connection for worker in self._workers], timeout))
+        return [worker for worker in self._workers if worker.connection in ready]
+
+    def _overdue(self) -> list[_Worker]:
+        if self._seconds is None:
+            return []
+        limit = time.monotonic() - self._seconds
+        return [
+            worker
+            for worker in self._workers
+            if worker.clips and worker.since is not None and worker.since <= limit and not worker.connection.poll()
+        ]
+
+    def _bury(self, worker: _Worker, waiting: deque[Clip], *, timed_out: bool = False) -> tuple[Clip, Crashed]:
+        """Take a worker off; the clip that it worked on, and why it is lost. The clips that it had not begun wait again."""
+        self._workers.remove(worker)
+        if not timed_out:
+            worker.process.join(_END_SECONDS)
+        worker.process.kill()
+        worker.process.join()
+        how = _death(worker.process.exitcode)
+        worker.process.close()
+        worker.connection.close()
+        if worker.since is None or not worker.clips:
+            raise DatasetError(f"a process that should decode the data set {how} before it had begun")
+        clip, *others = worker.clips
+        waiting.extendleft(reversed(others))
+        if timed_out:
+            reason = f"decoding it took longer than {self._seconds:g} s (prepare.decode_seconds)"
+            return clip, Crashed(code="timed-out", reason=reason)
+        return clip, Crashed(code="crashed", reason=f"the process that decoded it {how}")
+
+
+def _death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"ended by itself (exit code {code})"
+    if -code == signal.SIGTERM or -code == getattr(signal, "SIGKILL", None):
+        return "was killed, as the system does with one that takes too much memory"
+    return f"died of it ({signal.strsignal(-code) or f'signal {-code}'})"
 
 
 @contextmanager
-def _pool(source: Source, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes. When the block ends early, what has not begun is dropped and what has is finished."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(pickle.dumps(source),))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _submit(pool: ProcessPoolExecutor, work: Work[Result], clip: Clip) -> Future[Result]:
-    """Submit a clip; this is where processes are born.
-
-    They must not import the user's script (it may have no `if __name__ == "__main__"`), and Ctrl-C is not for them: what
-    is blocked at birth stays blocked, and here it arrives a moment later.
-    """
+def _undisturbed() -> Iterator[None]:
+    """Processes that are born here do not import the user's script (it may have no `if __name__ == "__main__"`), and
+    Ctrl-C is not for them: what is blocked at birth stays blocked, and here it arrives a moment later."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     blocks = hasattr(signal, "pthread_sigmask")
     if blocks:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(_work, work, clip)
+        yield
     finally:
         sys.modules["__main__"] = main
         if blocks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Process:
-    """What a process of the pool keeps between two clips."""
-
-    source: bytes
-    dataset: Dataset | None = None
-
-
-def _start(source: bytes) -> None:
-    """Set a process up: no Ctrl-C, no chatter of decoders on standard error, no life without the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Process.source = source
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _work(work: Work[Result], clip: Clip) -> Result:
-    if _Process.dataset is None:  # here and not at the start, where an error would look like a crash
-        _Process.dataset = pickle.loads(_Process.source).build()
-    return work(_Process.dataset, clip)

@@ -9,15 +9,15 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from synthkit._data.cache import Stored, entry_file, lookup, store
-from synthkit._data.pool import Crashed, Source, work_on
+from synthkit._data.cache import Stored, entry_file, lookup, store, unfinished
+from synthkit._data.pool import Crashed, Source, Spread, work_on
 from synthkit._data.prepared import Entry, Prepared
 from synthkit.errors import AudioError, ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import SPLITS, Clip, Dataset, Progress, Split
-from synthkit.storage import cache_root, write_json
+from synthkit.storage import cache_root, clear_unfinished, stamp, write_json
 
-NO_LOSS = frozenset(("not-audio",))
-"""Codes of files that were never sound: they are named, and not counted against the limit."""
+NO_LOSS = frozenset(("not-audio", "known-fault"))
+"""Codes of what was never to be used: it is named, and not counted against the limit."""
 
 _SHOWN = 5
 
@@ -28,8 +28,11 @@ def prepare(
     sample_rate: int,
     *,
     min_seconds: float = 0.0,
+    min_frames: int = 0,
+    decode_seconds: float | None = 600.0,
     workers: int = 0,
     progress: Progress | None = None,
+    spread: Spread = work_on,
 ) -> Prepared:
     """Put every clip of the data set into the cache and list what there is now.
 
@@ -40,31 +43,111 @@ def prepare(
         source: What other processes build the data set from.
         dataset: The data set in this process.
         sample_rate: Rate of the cache, Hz.
-        min_seconds: A shorter clip is left out.
+        min_seconds: A clip that is shorter is left out.
+        min_frames: So is one of fewer samples at `sample_rate`: the longest crop, where short clips are to be skipped.
+        decode_seconds: A clip whose decoding takes longer is left out; None sets no limit.
         workers: Processes; 0 means as many as are worth it.
         progress: Told of the clips that are decoded, not of those that were there already.
+        spread: How the work is spread over processes or machines.
 
     Raises:
         DatasetError: the cache cannot be written, or two clips have one id.
     """
-    splits = {split: dataset.clips(split) for split in SPLITS}
-    clips = _by_id(splits)
-    found = _decode_all(source, dataset, clips.values(), sample_rate, min_seconds, workers, progress)
-    reports = [_report(clip, found[clip.key], min_seconds) for clip in clips.values()]
-    entries = tuple(
-        _entry(clip, split, stored, sample_rate)
-        for split in SPLITS
-        for clip in splits[split]
-        if isinstance(stored := found[clip.key], Stored) and stored.seconds >= min_seconds
+    clips = all_clips(dataset)
+    found = fill(
+        source,
+        dataset,
+        [clip for clip, _ in clips],
+        sample_rate,
+        decode_seconds=decode_seconds,
+        workers=workers,
+        progress=progress,
+        spread=spread,
     )
-    used = {entry.id for entry in entries}
+    return listed(source, dataset, clips, sample_rate, found, min_seconds=min_seconds, min_frames=min_frames)
+
+
+def all_clips(dataset: Dataset) -> list[tuple[Clip, Split]]:
+    """Every clip with its split, split after split. Raises `DatasetError` where two clips have one id."""
+    clips = [(clip, split) for split in SPLITS for clip in dataset.clips(split)]
+    seen: set[str] = set()
+    for clip, _ in clips:
+        if clip.id in seen:
+            raise DatasetError(f"the data set has two clips with the id {clip.id!r} (or one in two splits)")
+        seen.add(clip.id)
+    return clips
+
+
+def fill(
+    source: Source,
+    dataset: Dataset,
+    clips: Iterable[Clip],
+    sample_rate: int,
+    *,
+    decode_seconds: float | None = 600.0,
+    workers: int = 0,
+    progress: Progress | None = None,
+    spread: Spread = work_on,
+) -> dict[str, Stored | ClipReport]:
+    """Decode into the cache what is not there; equal content is decoded once. Arguments and errors as for `prepare`.
+
+    Returns:
+        For the key of each clip what the cache knows of its sound, or why it holds none.
+    """
+    found: dict[str, Stored | ClipReport] = {}
+    new: dict[str, Clip] = {}
+    for clip in clips:
+        stored = lookup(clip.key, sample_rate)
+        if stored:
+            found[clip.key] = stored
+        else:
+            new.setdefault(clip.key, clip)
+    clear_unfinished(unfinished())
+    try:
+        work = partial(_decode, sample_rate)
+        with closing(spread(source, dataset, list(new.values()), work, workers, decode_seconds)) as results:
+            for done, (clip, result) in enumerate(results, 1):
+                found[clip.key] = result.report(clip) if isinstance(result, Crashed) else result
+                if progress:
+                    progress(done, len(new))
+    finally:
+        clear_unfinished(unfinished())
+    return found
+
+
+def listed(
+    source: Source,
+    dataset: Dataset,
+    clips: Iterable[tuple[Clip, Split]],
+    sample_rate: int,
+    found: Mapping[str, Stored | ClipReport],
+    *,
+    min_seconds: float = 0.0,
+    min_frames: int = 0,
+) -> Prepared:
+    """The list of what can be used of `clips`, and of what cannot: `found` is what `fill` returned for them."""
+    entries: list[Entry] = []
+    unreadable = list(dataset.left_out())
+    remarks: list[ClipReport] = []
+    for clip, split in clips:
+        stored = found[clip.key]
+        if isinstance(stored, ClipReport):
+            unreadable.append(replace(stored, id=clip.id, file=clip.path or ""))
+        elif reason := _too_short(stored, sample_rate, min_seconds, min_frames):
+            unreadable.append(_report(clip, stored, "too-short", reason))
+        else:
+            entries.append(_entry(clip, split, stored, sample_rate))
+            if stored.peak == 0:
+                remarks.append(_report(clip, stored, "silent", "every sample is zero"))
+            elif stored.note:
+                remarks.append(_report(clip, stored, "truncated", stored.note))
     return Prepared(
         sample_rate=sample_rate,
         labels=dataset.labels(),
         dataset={"name": source.offered.offer.name, "licence": dataset.licence, "citation": dataset.citation},
-        entries=entries,
-        unreadable=(*dataset.left_out(), *(report for report in reports if report.id not in used)),
-        remarks=tuple(report for report in reports if report.id in used and report.code != "ok"),
+        entries=tuple(entries),
+        unreadable=tuple(unreadable),
+        remarks=tuple(remarks),
         cache=cache_root(),
     )
 
@@ -97,67 +180,37 @@ def write_quarantine(prepared: Prepared, path: Path) -> None:
     )
 
 
-def _by_id(splits: Mapping[Split, Sequence[Clip]]) -> dict[str, Clip]:
-    clips: dict[str, Clip] = {}
-    for split in SPLITS:
-        for clip in splits[split]:
-            if clip.id in clips:
-                raise DatasetError(f"the data set has two clips with the id {clip.id!r} (or one in two splits)")
-            clips[clip.id] = clip
-    return clips
-
-
-def _decode_all(
-    source: Source,
-    dataset: Dataset,
-    clips: Iterable[Clip],
-    sample_rate: int,
-    min_seconds: float,
-    workers: int,
-    progress: Progress | None,
-) -> dict[str, Stored | ClipReport]:
-    """What there is for each key; equal content is decoded once."""
-    found: dict[str, Stored | ClipReport] = {}
-    new: dict[str, Clip] = {}
-    for clip in clips:
-        stored = lookup(clip.key, sample_rate)
-        if stored:
-            found[clip.key] = stored
-        else:
-            new.setdefault(clip.key, clip)
-    work = partial(_decode, sample_rate, min_seconds)
-    with closing(work_on(source, dataset, list(new.values()), work, workers)) as results:
-        for done, (clip, result) in enumerate(results, 1):
-            if isinstance(result, Crashed):
-                found[clip.key] = ClipReport(id=clip.id, code="crashed", reason=result.reason)
-            else:
-                found[clip.key] = result
-            if progress:
-                progress(done, len(new))
-    return found
-
-
-def _decode(sample_rate: int, min_seconds: float, dataset: Dataset, clip: Clip) -> Stored | ClipReport:
+def _decode(sample_rate: int, dataset: Dataset, clip: Clip) -> Stored | ClipReport:
     """Decode one clip into the cache. What is wrong with the clip is returned, what is wrong with the cache is raised."""
+    stored = lookup(clip.key, sample_rate)  # by now another process that prepares the same may have made it
+    if stored:
+        return stored
     try:
-        audio = dataset.open(clip)
-        if audio.seconds < min_seconds and audio.frames:
-            return ClipReport(
-                id=clip.id,
-                code="too-short",
-                reason=_too_short(audio.seconds, min_seconds),
-                seconds=audio.seconds,
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                peak=audio.peak,
-            )
-        return store(clip.key, sample_rate, audio)
+        with dataset.stream(clip) as sound:
+            return store(clip.key, sample_rate, sound, partial(_check_unchanged, clip))
     except UnreadableClip as error:
-        return ClipReport(id=clip.id, code=error.code, reason=error.reason)
-    except MemoryError:
-        return ClipReport(id=clip.id, code="unreadable", reason="it does not fit into memory")
+        code, reason = error.code, error.reason
     except (AudioError, OSError) as error:
-        return ClipReport(id=clip.id, code="unreadable", reason=str(error))
+        code, reason = "unreadable", str(error)
+    except MemoryError:
+        code, reason = "out-of-memory", "it does not fit into the memory that there is for a process that decodes"
+    if code != "missing":
+        try:
+            _check_unchanged(clip)  # a file that is being replaced may look damaged
+        except UnreadableClip as error:
+            code, reason = error.code, error.reason
+    return ClipReport(id=clip.id, code=code, reason=reason)
+
+
+def _check_unchanged(clip: Clip) -> None:
+    """Raise `UnreadableClip` where the file is not the one that the clip's key was made of: its sound is another's."""
+    if not clip.stamp or clip.path is None:
+        return
+    now = stamp(Path(clip.path))
+    if not now:
+        raise UnreadableClip(clip.path, "missing", "the file vanished after it was listed")
+    if now != clip.stamp:
+        raise UnreadableClip(clip.path, "changed", "the file changed after it was listed; prepare again to take it up")
 
 
 def _entry(clip: Clip, split: Split, stored: Stored, sample_rate: int) -> Entry:
@@ -169,33 +222,31 @@ def _entry(clip: Clip, split: Split, stored: Stored, sample_rate: int) -> Entry:
         frames=stored.frames,
         peak=stored.peak,
         step=stored.step,
-        file=entry_file(clip.key, sample_rate).as_posix(),
+        file=entry_file(clip.key, sample_rate),
     )
 
 
-def _report(clip: Clip, found: Stored | ClipReport, min_seconds: float) -> ClipReport:
-    if isinstance(found, ClipReport):
-        return replace(found, id=clip.id)
-    code, reason = "ok", ""
-    if found.seconds < min_seconds:
-        code, reason = "too-short", _too_short(found.seconds, min_seconds)
-    elif found.peak == 0:
-        code, reason = "silent", "every sample is zero"
-    elif found.note:
-        code, reason = "truncated", found.note
+def _report(clip: Clip, stored: Stored, code: str, reason: str) -> ClipReport:
     return ClipReport(
         id=clip.id,
         code=code,
         reason=reason,
-        seconds=found.seconds,
-        sample_rate=found.sample_rate,
-        channels=found.channels,
-        peak=found.peak,
+        seconds=stored.seconds,
+        sample_rate=stored.sample_rate,
+        channels=stored.channels,
+        peak=stored.peak,
+        file=clip.path or "",
     )
 
 
-def _too_short(seconds: float, min_seconds: float) -> str:
-    return f"it is {seconds:.3g} s long, less than prepare.min_seconds: {min_seconds:g}"
+def _too_short(stored: Stored, sample_rate: int, min_seconds: float, min_frames: int) -> str:
+    """The reason why a clip is too short, if it is."""
+    if stored.seconds < min_seconds:
+        return f"it is {stored.seconds:.3g} s long, less than prepare.min_seconds: {min_seconds:g}"
+    if stored.frames < min_frames:
+        crop = min_frames / sample_rate
+        return f"it is {stored.seconds:.3g} s long, shorter than a crop of {crop:.3g} s, and prepare.short is skip"
+    return ""
 
 
 def _first(lost: Sequence[ClipReport], listed_in: Path) -> str:

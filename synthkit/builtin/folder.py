@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from synthkit import remote
-from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Audio, read
+from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES
 from synthkit.builtin.config import FolderConfig
-from synthkit.errors import ClipReport, DatasetError, UnreadableClip
+from synthkit.errors import ClipReport, DatasetError
 from synthkit.interfaces import Clip, Dataset, Progress, Split
-from synthkit.storage import text_hash
+from synthkit.storage import stamp, text_hash
 
 # fmt: off
 COMPANION_SUFFIXES = frozenset({
@@ -56,14 +56,6 @@ class Folder(Dataset):
         assert self._found is not None
         return [clip for clip, where in self._found if split is None or where == split]
 
-    def open(self, clip: Clip) -> Audio:
-        """Decode the clip's file."""
-        assert clip.path is not None
-        try:
-            return read(clip.path)
-        except UnreadableClip as error:
-            raise UnreadableClip(clip.id, error.code, error.reason) from error
-
     def left_out(self) -> Sequence[ClipReport]:
         """Files that are not sound, or in a format that cannot be decoded, and folders that cannot be entered."""
         return self._scan.left_out
@@ -76,6 +68,7 @@ class Folder(Dataset):
         files = self._scan.files
         if not files:
             raise DatasetError(self._nothing())
+        stamps = {id: stamp(place) if isinstance(place, Path) else "" for id, place in files.items()}
         found = remote.content_keys(list(files.values()), progress)
         keys = [
             key if isinstance(key, str) else text_hash(id)  # decoding will say why it cannot be read
@@ -83,7 +76,17 @@ class Folder(Dataset):
         ]
         splits = split_by_content(keys, validation=self._config.validation, test=self._config.test)
         return tuple(
-            (Clip(id=id, key=key, path=str(place), label=self._label(id), licence=self._config.licence), splits[key])
+            (
+                Clip(
+                    id=id,
+                    key=key,
+                    path=str(place),
+                    label=self._label(id),
+                    licence=self._config.licence,
+                    stamp=stamps[id],
+                ),
+                splits[key],
+            )
             for (id, place), key in zip(files.items(), keys, strict=True)
         )
 

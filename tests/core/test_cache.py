@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from synthkit import storage
-from synthkit._data.cache import Stored, entry_file, lookup, quantise, store
+from synthkit._data.cache import Stored, entry_file, lookup, store, unfinished
 from synthkit.audio import Audio
 from synthkit.errors import DatasetError, UnreadableClip
 
@@ -38,7 +38,7 @@ def stored_samples(cache: Path, key: str, rate: int, stored: Stored) -> np.ndarr
 @pytest.mark.parametrize("peak", [1e-4, 0.3, 1.0, 1.0033, 40.0])
 def test_a_sample_is_off_by_half_a_step_at_most(cache: Path, peak: float) -> None:
     audio = noise(0.5, 22050, peak=peak)
-    stored = store("k", 22050, audio)
+    stored = store("k", 22050, audio.stream())
     error = np.abs(stored_samples(cache, "k", 22050, stored) - audio.samples[0])
     assert error.max() <= 0.5 * stored.step * (1 + 1e-6)
     assert stored.step <= max(2**-15, 1.0001 * peak / 32767)
@@ -47,32 +47,44 @@ def test_a_sample_is_off_by_half_a_step_at_most(cache: Path, peak: float) -> Non
 
 def test_sixteen_bits_stay_as_they_are(cache: Path) -> None:
     integers = np.arange(-32768, 32768, dtype=np.int16)
-    stored = store("k", 8000, Audio(integers / 32768, 8000))
+    stored = store("k", 8000, Audio(integers / 32768, 8000).stream())
     assert np.array_equal(np.load(cache / entry_file("k", 8000)), integers)
     assert stored.step == 2**-15
 
 
 def test_full_scale_up_and_down_is_kept(cache: Path) -> None:
-    stored = store("k", 8000, Audio(np.array([1.0, -1.0, 0.0, 1.0]), 8000))
+    stored = store("k", 8000, Audio(np.array([1.0, -1.0, 0.0, 1.0]), 8000).stream())
     assert stored_samples(cache, "k", 8000, stored) == pytest.approx([1.0, -1.0, 0.0, 1.0])
 
 
 def test_silence_is_exactly_silent(cache: Path) -> None:
-    stored = store("k", 8000, Audio(np.zeros(100), 8000))
+    stored = store("k", 8000, Audio(np.zeros(100), 8000).stream())
     assert stored.peak == 0.0
     assert not np.load(cache / entry_file("k", 8000)).any()
 
 
-def test_long_sound_is_quantised_in_pieces_all_alike() -> None:
-    samples = np.float32(0.7) * np.sin(np.arange(2**20 + 5000, dtype=np.float32))
-    integers, step = quantise(samples)
-    assert np.abs(integers * step - samples.astype(np.float64)).max() <= 0.5 * step * (1 + 1e-6)
+@pytest.mark.parametrize(
+    ("rate", "frames", "channels"), [(22050, 2**20 + 5000, 1), (44100, 2**22 + 1, 2), (22050, 2**20, 1), (48000, 7, 3)]
+)
+def test_a_long_sound_is_stored_as_it_would_be_in_one_piece(cache: Path, rate: int, frames: int, channels: int) -> None:
+    """A sound that goes through a file, block by block, gives what the whole of it gives in memory."""
+    at = np.arange(frames, dtype=np.float32)
+    audio = Audio(
+        np.stack([np.float32(1.3) * np.sin(at * (0.1 + 0.01 * channel)) for channel in range(channels)]), rate
+    )
+    stored = store("k", 22050, audio.stream())
+    whole = audio.mono().resample(22050).samples[0].astype(np.float64)
+    assert stored.step == float(np.abs(whole).max()) / 32767
+    assert stored.frames == len(whole)
+    integers = np.load(cache / entry_file("k", 22050))
+    assert np.array_equal(integers, np.rint(whole * (1 / stored.step)))
+    assert not list(unfinished().iterdir())
 
 
 def test_mixed_down_and_resampled(cache: Path) -> None:
     t = np.arange(48000) / 48000
     left, right = np.sin(2 * np.pi * 1000 * t), 0.5 * np.sin(2 * np.pi * 3000 * t)
-    stored = store("k", 16000, Audio(np.stack([left, right]), 48000))
+    stored = store("k", 16000, Audio(np.stack([left, right]), 48000).stream())
     samples = stored_samples(cache, "k", 16000, stored)
     assert (stored.frames, stored.channels, stored.sample_rate, stored.seconds) == (16000, 2, 48000, 1.0)
     spectrum = np.abs(np.fft.rfft(samples)) / 8000
@@ -83,14 +95,14 @@ def test_mixed_down_and_resampled(cache: Path) -> None:
 
 def test_what_was_stored_is_found_by_content_and_rate() -> None:
     audio = noise(0.1, 8000, channels=2)
-    stored = store("a key/with: any \ud800 text", 8000, audio)
+    stored = store("a key/with: any \ud800 text", 8000, audio.stream())
     assert lookup("a key/with: any \ud800 text", 8000) == stored
     assert lookup("a key/with: any \ud800 text", 16000) is None
     assert lookup("another key", 8000) is None
 
 
 def test_no_entry_that_is_cut_anywhere_is_used(cache: Path) -> None:
-    stored = store("k", 8000, noise(0.05, 8000))
+    stored = store("k", 8000, noise(0.05, 8000).stream())
     file = cache / entry_file("k", 8000)
     whole = file.read_bytes()
     for length in (*range(0, 200, 3), *range(200, len(whole) - 200, 41), *range(len(whole) - 200, len(whole))):
@@ -103,7 +115,7 @@ def test_no_entry_that_is_cut_anywhere_is_used(cache: Path) -> None:
 
 
 def test_an_entry_that_lies_about_its_length_is_not_used(cache: Path) -> None:
-    store("k", 8000, noise(0.05, 8000))
+    store("k", 8000, noise(0.05, 8000).stream())
     file = cache / entry_file("k", 8000)
     whole = file.read_bytes()
     assert b"(400,)" in whole
@@ -117,7 +129,7 @@ def test_an_entry_that_lies_about_its_length_is_not_used(cache: Path) -> None:
 )
 def test_nothing_useless_is_stored(cache: Path, samples: np.ndarray, code: str) -> None:
     with pytest.raises(UnreadableClip) as caught:
-        store("k", 8000, Audio(samples, 8000))
+        store("k", 8000, Audio(samples, 8000).stream())
     assert caught.value.code == code
     assert not list(cache.rglob("*.npy"))
 
@@ -125,14 +137,14 @@ def test_nothing_useless_is_stored(cache: Path, samples: np.ndarray, code: str) 
 def test_a_full_disk_is_an_error_that_says_what_to_do_and_leaves_nothing(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store("before", 8000, noise(0.05, 8000))
+    store("before", 8000, noise(0.05, 8000).stream())
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(storage.os, "fsync", full)
     with pytest.raises(DatasetError, match="No space left on device; make room, or set SYNTHKIT_CACHE"):
-        store("k", 8000, noise(0.05, 8000))
+        store("k", 8000, noise(0.05, 8000).stream())
     assert lookup("k", 8000) is None
     assert [file for file in cache.rglob("*") if file.is_file()] == [cache / entry_file("before", 8000)]
 
@@ -143,7 +155,7 @@ from synthkit._data.cache import lookup, store
 from synthkit.audio import Audio
 audio = Audio(np.random.default_rng(0).uniform(-0.5, 0.5, 2000), 8000)
 for _ in range(50):
-    store("k", 8000, audio)
+    store("k", 8000, audio.stream())
     assert lookup("k", 8000) is not None
 """
 

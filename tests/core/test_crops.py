@@ -35,7 +35,7 @@ def ramp(length: int, peak: float) -> np.ndarray:
 def prepared(cache: Path) -> Prepared:
     entries = []
     for number, (name, length) in enumerate(LENGTHS.items()):
-        stored = store(name, RATE, Audio(ramp(length, 0.2 + 0.2 * number), RATE))
+        stored = store(name, RATE, Audio(ramp(length, 0.2 + 0.2 * number), RATE).stream())
         entries.append(
             Entry(
                 id=name,
@@ -45,7 +45,7 @@ def prepared(cache: Path) -> Prepared:
                 frames=length,
                 peak=stored.peak,
                 step=stored.step,
-                file=entry_file(name, RATE).as_posix(),
+                file=entry_file(name, RATE),
             )
         )
     entries.append(replace(entries[0], id="v", split="validation"))
@@ -146,13 +146,13 @@ class TestCrops:
         assert 0.78 < peaks.max() < 0.801
 
     def test_silence_stays_silence(self, prepared: Prepared, cache: Path) -> None:
-        stored = store("silence", RATE, Audio(np.zeros(3000), RATE))
+        stored = store("silence", RATE, Audio(np.zeros(3000), RATE).stream())
         entry = replace(
             prepared.entries()[0],
             frames=3000,
             peak=stored.peak,
             step=stored.step,
-            file=entry_file("silence", RATE).as_posix(),
+            file=entry_file("silence", RATE),
         )
         silent = Prepared(sample_rate=RATE, labels=(), dataset={}, entries=(entry,), unreadable=(), cache=cache)
         batch = Crops(silent, "train", crop_samples=100, batch=2, seed=0, peak=0.95).batch(0)

@@ -272,7 +272,7 @@ class TestStopped:
         }
         assert len(files) >= 20
         for file in files:
-            number = known[file.relative_to(cache)]
+            number = known[file.relative_to(cache).as_posix()]
             assert lookup(f"tricky {number} {'wait' if number == 20 else None}", RATE) is not None
 
     def test_ctrl_c_leaves_whole_entries_and_says_nothing_ugly(self, plugin: Path, tmp_path: Path, cache: Path) -> None:
