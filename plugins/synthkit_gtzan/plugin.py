@@ -9,4 +9,12 @@ from synthkit.interfaces import Offer
 @hookimpl
 def synthkit_components() -> list[Offer]:
     """The data set."""
-    return []
+    return [
+        Offer(
+            kind="dataset",
+            name="gtzan",
+            build="synthkit_gtzan.dataset:GTZAN",
+            config="synthkit_gtzan.config:GTZANConfig",
+            summary="GTZAN: 1,000 excerpts of 30 s in ten genres, with its published splits and its known faults.",
+        )
+    ]
