@@ -136,8 +136,8 @@ def _numbers(text: str) -> tuple[int, ...]:
     """
     try:
         found = ast.literal_eval(text)
-    except (SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{text!r:.80} is no list of genres") from error
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one <= _LARGEST for one in found):
         raise ValueError(f"{text!r:.80} is no list of genres")
     return tuple(found)
