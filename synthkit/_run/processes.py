@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from synthkit._run.place import find_place
+from synthkit._run.launch import end_with_launcher
+from synthkit._run.place import LAUNCHED, find_place
 from synthkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def join() -> Iterator[Processes]:
     if place is None:
         yield Processes()
         return
+    if LAUNCHED in os.environ:
+        end_with_launcher()
     from synthkit._run.group import Group
 
     group = Group(place)

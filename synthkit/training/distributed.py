@@ -41,9 +41,8 @@ class DistributedEngine(Engine):
     def prepare(self, network: Network) -> Network:
         """As in one process; then the network is made equal to that of the first process."""
         if self.device.type == "cuda":
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(
-                network
-            )  # in place, but for a network that is one such layer
+            # In place, but for a network that is itself such a layer.
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         else:
             self._statistics += _running_statistics(network)
         network = super().prepare(network)
