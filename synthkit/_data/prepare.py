@@ -16,7 +16,7 @@ from synthkit.errors import AudioError, ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import SPLITS, Clip, Dataset, Progress, Split
 from synthkit.storage import cache_root, clear_unfinished, stamp, write_json
 
-NO_LOSS = frozenset(("not-audio", "known-fault"))
+NO_LOSS = frozenset(("not-audio", "known-fault", "not-listed", "absent"))
 """Codes of what was never to be used: it is named, and not counted against the limit."""
 
 _SHOWN = 5
