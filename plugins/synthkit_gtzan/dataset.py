@@ -8,10 +8,9 @@ from pathlib import Path, PurePath
 
 from synthkit import remote
 from synthkit.archives import unpack
-from synthkit.audio import Audio, read
-from synthkit.errors import ClipReport, DatasetError, UnreadableClip
+from synthkit.errors import ClipReport, DatasetError
 from synthkit.interfaces import Clip, Dataset, Progress, Split
-from synthkit.storage import text_hash
+from synthkit.storage import stamp, text_hash
 from synthkit_gtzan.config import GTZANConfig
 from synthkit_gtzan.facts import GENRES, SECONDS, fault, split
 from synthkit_gtzan.layout import Found, find
@@ -61,13 +60,6 @@ class GTZAN(Dataset):
         assert self._clips is not None
         return [clip for clip in self._clips if split is None or self._split[clip.id] == split]
 
-    def open(self, clip: Clip) -> Audio:
-        assert clip.path is not None
-        try:
-            return read(clip.path)
-        except UnreadableClip as error:
-            raise UnreadableClip(clip.id, error.code, error.reason) from error
-
     def expected_seconds(self, clip: Clip) -> tuple[float, float]:
         return SECONDS
 
@@ -107,6 +99,7 @@ class GTZAN(Dataset):
 
     def _index(self, progress: Progress | None) -> tuple[Clip, ...]:
         files = {id: place for id, place in self._found.files.items() if id in self._split and id not in self._faults}
+        stamps = {id: stamp(place) if isinstance(place, Path) else "" for id, place in files.items()}
         keys = remote.content_keys(list(files.values()), progress)
         return tuple(
             Clip(
@@ -115,6 +108,7 @@ class GTZAN(Dataset):
                 path=str(place),
                 label=id.split(".")[0] if self._config.labels == "genres" else None,
                 licence=LICENCE,
+                stamp=stamps[id],
             )
             for (id, place), key in zip(files.items(), keys, strict=True)
         )
