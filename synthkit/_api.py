@@ -219,7 +219,7 @@ def load(
         CheckpointError: that part was not trained, or its files are damaged or need a plugin that is not there.
     """
     where = pick_device(device)
-    folder = find_checkpoint(path, part)
+    folder = find_checkpoint(path, part, _logger.warning)
     component, meta = load_component(folder, _catalog(), where)
     if isinstance(component, GenerativeModel):
         return LoadedModel(component, _voice(path, component, where), str(meta.get("licence", "")))
@@ -230,7 +230,7 @@ def load(
 def _voice(path: str | Path, component: Component, device: torch.device) -> LoadedVocoder:
     """The vocoder of the model's own run, or one that needs no training."""
     if RunFolder(path).best("vocoder"):
-        return LoadedVocoder(load_vocoder(path, _catalog(), device))
+        return LoadedVocoder(load_vocoder(path, _catalog(), device, say=_logger.warning))
     plain = plain_vocoder(None, component.spec, _catalog())
     plain.to(device)
     return LoadedVocoder(plain)

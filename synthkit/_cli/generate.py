@@ -67,13 +67,14 @@ def command(
 ) -> None:
     """Make new clips with the model of RUN and write them as wav files."""
     from synthkit._run.checkpoint import load_component
+    from synthkit._run.damage import best_good
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
     from synthkit._stages.generate import choose_labels, metadata, new_items, safe_name, speak
     from synthkit.interfaces import GenerativeModel
 
     folder = RunFolder(run).require()
-    checkpoint = folder.best("model")
+    checkpoint = best_good(folder, "model", context.reporter.warn)
     if checkpoint is None:
         trained = ", ".join(folder.parts()) or "nothing"
         raise RunError(
@@ -110,4 +111,4 @@ def _vocoder(context: Context, run: RunFolder, wanted: str | None, model: Genera
     source = run if wanted is None else RunFolder(wanted)
     if source.best("vocoder") is None:
         return plain_vocoder(wanted, model.spec, context.catalog)
-    return load_vocoder(source.path, context.catalog)
+    return load_vocoder(source.path, context.catalog, say=context.reporter.warn)

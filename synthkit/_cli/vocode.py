@@ -101,7 +101,7 @@ def _vocoder(
     if Path(wanted).expanduser().is_dir():
         if preset or settings:
             raise ConfigError("--preset and --set are for a vocoder by name: a run knows its features and settings")
-        return load_vocoder(wanted, context.catalog, where)
+        return load_vocoder(wanted, context.catalog, where, say=context.reporter.warn)
     try:
         require_ready(wanted, context.catalog)
     except UnknownName as error:

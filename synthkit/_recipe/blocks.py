@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.explain import ModelT, block_mark, shown, validated
-from synthkit._recipe.model import Block, Part
-from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table
+from synthkit._recipe.model import Block, FromBlock, Origin
+from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, from_python
 from synthkit.config import FeaturesConfig, PartConfig, expand
 from synthkit.errors import ConfigError, Problem, SpecMismatch, SynthkitError, nearest
 from synthkit.specs import FeatureSpec, conversion
@@ -72,7 +73,7 @@ class Checker:
             )
             return None
         if "from" in node.entries and may_be_from:
-            return self._from_run(kind, node, path)
+            return self._from_run(kind, node, where, path)
         if "use" not in node.entries and default is not None:
             node = node.with_entry("use", Entry(where, Scalar(default, where)))
         name = self._name(kind, node, where, path, may_be_from)
@@ -110,40 +111,74 @@ class Checker:
         self.problems.extend(problems)
         return None if found is None else Block(kind=kind, offered=offered, config=found)
 
-    def _from_run(self, kind: Kind, table: Table, path: str) -> Block | None:
-        entry = table.entries["from"]
-        for key in table.entries:
-            if key != "from":
-                message = "cannot stand beside `from:`, which takes the component and its settings from the run"
-                self.report(
-                    table.entries[key].key, f"{path}.{key}", message, "remove it, or write `use:` instead of `from:`"
-                )
-        if not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str) or not entry.value.value:
-            self.report(entry.value.mark, f"{path}.from", f"expected the folder of a run, got {shown(entry.value)}")
+    def _from_run(self, kind: Kind, table: Table, where: Mark, path: str) -> Block | None:
+        entry, changes = table.entries["from"], table.without("from")
+        for key in changes.entries if kind == "features" else changes.entries.keys() & {"use"}:
+            message = "cannot stand beside `from:`, which takes the component from the run"
+            hint = "remove it, or write `use:` instead of `from:`"
+            self.report(changes.entries[key].key, f"{path}.{key}", message, hint)
+        written = self._from(entry, f"{path}.from", may_choose=kind != "features")
+        if written is None:
             return None
         from synthkit._recipe.from_run import saved_features, saved_part
 
+        mark = entry.value.mark
         try:
-            folder = expand(Path(entry.value.value))
+            folder = expand(Path(written.run))
             if kind == "features":
-                return self._saved_block(kind, saved_features(folder), None, entry.value.mark, path)
-            part: Part = "model" if kind == "model" else "vocoder"
-            return self._saved_block(kind, saved_part(folder, part), folder, entry.value.mark, path)
+                return self._saved_block(kind, saved_features(folder), mark, path)
+            saved = saved_part(folder, "model" if kind == "model" else "vocoder")
+            block = self._saved_block(kind, saved, mark, path)
         except (SynthkitError, ValueError) as error:
-            self.report(entry.value.mark, f"{path}.from", str(error))
+            self.report(mark, f"{path}.from", str(error))
             return None
+        changed = self._changed(block, changes.without("use"), mark, where, path) if block else None
+        if changed is None:
+            return None
+        values = changed.config.model_dump(mode="json")
+        origin = Origin(
+            path=folder,
+            strict=written.strict,
+            optimisers=written.optimisers,
+            changes={key: values[key] for key in changes.entries if key in values},
+        )
+        return replace(changed, origin=origin, spec=saved.spec)
+
+    def _from(self, entry: Entry, path: str, *, may_choose: bool) -> FromBlock | None:
+        """What is written after `from:`: a folder, or a mapping with choices."""
+        node = entry.value
+        if isinstance(node, Table) and may_choose:
+            found, problems = validated(FromBlock, node, entry.key, path, context=self._context)
+            self.problems.extend(problems)
+            return found
+        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
+            return FromBlock(run=node.value)
+        self.report(node.mark, path, f"expected the folder of a run, got {shown(node)}")
+        return None
+
+    def _changed(self, block: Block, changes: Table, saved: Mark, where: Mark, path: str) -> Block | None:
+        """The block with the settings that stand beside its `from:`."""
+        if not changes.entries:
+            return block
+        whole = from_python(block.config.model_dump(mode="json"), saved)
+        assert isinstance(whole, Table)
+        for key, entry in changes.entries.items():
+            whole = whole.with_entry(key, entry)
+        config, problems = validated(type(block.config), whole, where, path, context=self._context)
+        self.problems.extend(problems)
+        return None if config is None else replace(block, config=config)
 
     def features_of_run(self, folder: Path, where: Mark) -> Block | None:
         """The features that a run's parts were made for, for a recipe that leaves `features:` out."""
         from synthkit._recipe.from_run import saved_features
 
         try:
-            return self._saved_block("features", saved_features(folder), None, where, "features")
+            return self._saved_block("features", saved_features(folder), where, "features")
         except SynthkitError as error:
             self.report(where, "features", f"not written, and the run does not tell: {error}", "add `features:`")
             return None
 
-    def _saved_block(self, kind: Kind, saved: Saved, folder: Path | None, mark: Mark, path: str) -> Block | None:
+    def _saved_block(self, kind: Kind, saved: Saved, mark: Mark, path: str) -> Block | None:
         offered = self.catalog.find(kind, saved.component)
         model = self.catalog.config_class(offered)
         try:
@@ -152,7 +187,7 @@ class Checker:
             message = f"the settings saved in {str(saved.file)!r} do not fit the installed {saved.component!r}: {error}"
             self.report(mark, path, " ".join(message.split()))
             return None
-        return Block(kind=kind, offered=offered, config=config, from_run=folder, spec=saved.spec)
+        return Block(kind=kind, offered=offered, config=config)
 
     def spec(self, features: Block, node: Node | None, where: Mark) -> FeatureSpec | None:
         """What the features mean."""
@@ -173,8 +208,8 @@ class Checker:
         try:
             if block.spec is not None:
                 conversion(spec, block.spec)
-            elif isinstance(block.config, PartConfig):
-                block.config.check_spec(spec)
+            if isinstance(block.config, PartConfig):
+                block.config.check_spec(block.spec or spec)
         except SpecMismatch as error:
             fields = ", ".join(
                 f"{name} is {a!r} in {given}, {b!r} in its run" for name, (a, b) in error.differences.items()

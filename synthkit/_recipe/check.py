@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from synthkit._recipe.explain import ModelT
 from synthkit._recipe.model import (
     Block,
     GenerateBlock,
+    Origin,
     Part,
     PrepareBlock,
     Recipe,
@@ -31,6 +33,9 @@ from synthkit.specs import FeatureSpec
 
 BLOCK_KEYS = ("data", "features", "model", "vocoder", "train", "prepare", "generate", "report", "trackers", "tiny")
 """Top-level keys beside those of `Head`, in the order of a recipe."""
+
+CRITIC_WARMUP = 1_000
+"""Steps (at most a tenth of all) in which a fresh critic learns alone beside a part that has learned already."""
 
 DEFAULT_METRICS = ("mel-l1", "multi-stft", "mcd", "real-time-factor", "level", "clipping", "silence")
 DEFAULT_TRACKERS = ("json-lines",)
@@ -207,7 +212,26 @@ class _Check:
                 self.checker.report(part.mark, f"{path}.part", message, "remove its `train:` block")
                 return None
         objective = self._objective(named, learner, item, where, f"{path}.objective")
-        return None if settings is None or objective is None else Training(settings=settings, objective=objective)
+        if settings is None or objective is None:
+            return None
+        return Training(settings=settings, objective=self._warmed(objective, settings))
+
+    def _warmed(self, objective: Block, settings: TrainBlock) -> Block:
+        """The objective with a warm-up for its critic, where the run that the part comes from has none to take along.
+
+        A fresh critic would undo what the part has learned. Only where the recipe does not say `critic_warmup` itself.
+        """
+        part, config = self.parts[settings.part], objective.config
+        if part is None or part.origin is None or "critic_warmup" not in type(config).model_fields:
+            return objective
+        from synthkit._recipe.from_run import has_critic
+
+        if "critic_warmup" in config.model_fields_set:
+            return objective
+        if has_critic(part.origin.path, settings.part, objective.offered.full_name):
+            return objective
+        warmup = {"critic_warmup": min(CRITIC_WARMUP, settings.steps // 10)}
+        return dataclasses.replace(objective, config=config.model_copy(update=warmup))
 
     def _named(self, part: Part) -> Offered | None:
         """The component of a part, also where its settings are wrong."""
@@ -287,12 +311,26 @@ class _Check:
         all_known = len(trainings) == len(self._train_blocks())
         trained = {training.settings.part for training in trainings}
         for part, block in self.parts.items():
-            untrained = block is not None and block.from_run is None and block.offered.offer.objective is not None
-            if block is not None and untrained and part not in trained and all_known:
+            if block is None or part in trained or not all_known:
+                continue
+            if block.origin is not None:
+                self._only_for_training(block.origin, self._key(part), part)
+            elif block.offered.offer.objective is not None:
                 message = f"{block.offered.offer.name!r} has to be trained, and no `train:` block does"
                 hint = f"add `train: {{part: {part}, steps: ...}}`, or take it `from:` a run"
                 self.checker.report(self._key(part), part, message, hint)
         for index, (mark, block) in enumerate(compare):
-            if block.from_run is None and block.offered.offer.objective is not None:
+            path = f"generate.compare.{index}"
+            if block.origin is not None:
+                self._only_for_training(block.origin, mark, path)
+            elif block.offered.offer.objective is not None:
                 message = f"{block.offered.offer.name!r} has to be trained before it can be compared"
-                self.checker.report(mark, f"generate.compare.{index}", message, "write `{from: RUN}`")
+                self.checker.report(mark, path, message, "write `{from: RUN}`")
+
+    def _only_for_training(self, origin: Origin, mark: Mark, path: str) -> None:
+        if not origin.strict:
+            message = "weights that the run does not have would stay random, since this part is not trained here"
+            self.checker.report(mark, f"{path}.from.strict", message, "remove `strict: false`, or train it")
+        if origin.optimisers:
+            message = "it is not trained here, so no optimiser needs a state"
+            self.checker.report(mark, f"{path}.from.optimisers", message, "remove `optimisers: true`, or train it")

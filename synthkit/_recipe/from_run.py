@@ -9,7 +9,7 @@ from typing import Any
 
 from synthkit._recipe.model import Part
 from synthkit._recipe.yaml import Table, plain, read_yaml
-from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.folder import RunFolder, learned_by, read_meta
 from synthkit.errors import CheckpointError, RunError
 from synthkit.specs import FeatureSpec
 
@@ -26,14 +26,9 @@ class Saved:
     """Where it was read."""
 
 
-def saved_part(folder: Path, part: Part) -> Saved:
-    """The vocoder or model that the run in `folder` trained. Raises `RunError` or `CheckpointError`."""
-    run = RunFolder(folder).require()
-    checkpoint = run.best(part)
-    if checkpoint is None:
-        others = [f"a {other}" for other in run.parts()]
-        has = f"; it has one of {' and '.join(others)}" if others else ": it trained nothing yet"
-        raise RunError(f"the run {str(folder)!r} has no checkpoint of a {part}{has}")
+def saved_part(path: Path, part: Part) -> Saved:
+    """The vocoder or model that a run trained, or that is in one checkpoint. Raises `RunError` or `CheckpointError`."""
+    checkpoint = source_checkpoint(path, part)
     meta, file = read_meta(checkpoint), checkpoint / "meta.json"
     config, spec = meta.get("config"), meta.get("spec")
     if not (isinstance(config, Mapping) and isinstance(spec, Mapping) and "plugin" in meta and "component" in meta):
@@ -42,9 +37,39 @@ def saved_part(folder: Path, part: Part) -> Saved:
     return Saved(component=component, config=config, spec=FeatureSpec.from_dict(spec), file=file)
 
 
-def saved_features(folder: Path) -> Saved:
-    """The feature extractor that the run in `folder` used. Raises `RunError`."""
-    file = RunFolder(folder).require().recipe_file
+def source_checkpoint(path: Path, part: Part) -> Path:
+    """The checkpoint of a part that `path` is, or the best one of the run there whose `meta.json` can be read.
+
+    Its weights are not looked at: whoever loads them does that.
+
+    Raises:
+        RunError: where `path` is neither, or the run has none.
+        CheckpointError: where it is of the other part, or all are damaged.
+    """
+    if (path / "meta.json").is_file():
+        kind = read_meta(path).get("kind")
+        if kind != part:
+            raise CheckpointError(f"{str(path)!r} is a checkpoint of a {kind}, not of a {part}")
+        return path
+    run = RunFolder(path).require()
+    checkpoints = run.ranked(part)
+    if not checkpoints:
+        others = [f"a {other}" for other in run.parts()]
+        has = f"; it has one of {' and '.join(others)}" if others else ": it trained nothing yet"
+        raise RunError(f"the run {str(path)!r} has no checkpoint of a {part}{has}")
+    return next(filter(_readable, checkpoints), checkpoints[0])
+
+
+def has_critic(path: Path, part: Part, objective: str) -> bool:
+    """Whether a checkpoint holds networks that only the objective of that name (`plugin/name`) needs."""
+    meta = read_meta(source_checkpoint(path, part))
+    return learned_by(meta) == objective and any(name.startswith("objective.") for name in meta["files"])
+
+
+def saved_features(path: Path) -> Saved:
+    """The feature extractor of a run, or of the run that a checkpoint is in. Raises `RunError`."""
+    run = RunFolder(path.parents[2] if (path / "meta.json").is_file() and len(path.parents) > 2 else path)
+    file = run.require().recipe_file
     try:
         tree, problems = read_yaml(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
@@ -55,3 +80,11 @@ def saved_features(folder: Path) -> Saved:
     if problems or not isinstance(component, str):
         raise RunError(f"{str(file)!r} does not name the features of its run")
     return Saved(component=component, config=settings, spec=None, file=file)
+
+
+def _readable(checkpoint: Path) -> bool:
+    try:
+        read_meta(checkpoint)
+    except CheckpointError:
+        return False
+    return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -67,9 +68,9 @@ class WatchBlock(Config):
     slow_down: float = Field(default=0.5, gt=0, le=1)
     """Learning rates are multiplied by this at each rollback."""
     explosion: float = Field(default=100.0, gt=1)
-    """A term this many times its running median counts as exploded."""
+    """A term whose size is more than this many times its running median has exploded."""
     critic_margin: float = Field(default=0.02, ge=0, lt=1)
-    """A critic whose loss stays below this share of an undecided critic's has won; above 1 minus nothing it has given up."""
+    """A critic has won while its loss, as a share of an undecided critic's, is below this, and given up while it is above 1 - this."""
     patience: int = Field(default=500, ge=1)
     """Steps for which a critic may win or give up before it is said."""
 
@@ -139,6 +140,29 @@ class ReportBlock(Config):
     """Heading; the recipe's name if null."""
 
 
+class FromBlock(Config):
+    """Where a part comes from: `from: runs/x`, or `from: {run: runs/x, strict: false}`."""
+
+    run: str = Field(min_length=1)
+    """Folder of a run whose weights, settings and spec are taken, or of one of its checkpoints."""
+    strict: bool = True
+    """Every weight must have its counterpart; false takes what fits, and the rest starts fresh. Only for a part that is trained."""
+    optimisers: bool = False
+    """Also take the state of the optimisers, and the weights that learning went on from. Only for a part that is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A part's `from:`, checked."""
+
+    path: Path
+    """Folder of a run or of a checkpoint."""
+    strict: bool = True
+    optimisers: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that stand beside `from:`; all others are those of the run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One component as a recipe names it."""
@@ -146,10 +170,15 @@ class Block:
     kind: Kind
     offered: Offered
     config: Config
-    from_run: Path | None = None
-    """The run folder whose weights, config and spec it takes (`from:` instead of `use:`)."""
+    origin: Origin | None = None
+    """The run whose weights, config and spec it takes (`from:` instead of `use:`)."""
     spec: FeatureSpec | None = None
     """The spec of a part that comes from a run; None for one made here, which takes the recipe's."""
+
+    @property
+    def from_run(self) -> Path | None:
+        """The folder of the run or checkpoint that it comes from."""
+        return None if self.origin is None else self.origin.path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,6 +162,8 @@ def _as_table(node: Node | None, above: tuple[str, ...], mark: Mark) -> Table:
         return node
     if isinstance(node, Scalar) and isinstance(node.value, str) and _is_block(above):
         return Table({"use": Entry(node.mark, node)}, node.mark)
+    if isinstance(node, Scalar) and isinstance(node.value, str) and above[-1:] == ("from",) and _is_block(above[:-1]):
+        return Table({"run": Entry(node.mark, node)}, node.mark)
     raise OverrideError(f"{'.'.join(above)} is a single value, nothing can be set inside it")
 
 

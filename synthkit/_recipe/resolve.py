@@ -8,7 +8,7 @@ from typing import Any
 
 from synthkit._catalog import Catalog, Offered
 from synthkit._recipe.dump import dump_yaml
-from synthkit._recipe.model import Block, Recipe
+from synthkit._recipe.model import Block, Origin, Recipe
 
 
 def with_resolved(recipe: Recipe, catalog: Catalog) -> Recipe:
@@ -18,8 +18,8 @@ def with_resolved(recipe: Recipe, catalog: Catalog) -> Recipe:
 
 def _tree(recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
     def block(one: Block) -> Any:
-        if one.from_run is not None:
-            return {"from": str(one.from_run)}
+        if one.origin is not None:
+            return {"from": _from(one.origin), **one.origin.changes}
         settings = one.config.model_dump(mode="json")
         name = _name(one.offered, catalog)
         return {"use": name, **settings} if settings else name
@@ -48,6 +48,12 @@ def _tree(recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
     tree["report"] = {**recipe.report.model_dump(mode="json"), "metrics": [block(one) for one in recipe.metrics]}
     tree["trackers"] = [block(one) for one in recipe.trackers]
     return tree
+
+
+def _from(origin: Origin) -> Any:
+    choices = {name: getattr(origin, name) for name in ("strict", "optimisers")}
+    path = str(origin.path)
+    return path if choices == {"strict": True, "optimisers": False} else {"run": path, **choices}
 
 
 def _name(offered: Offered, catalog: Catalog) -> str:

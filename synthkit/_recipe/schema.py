@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from synthkit._catalog import Catalog, Offered
 from synthkit._recipe.check import Head
-from synthkit._recipe.model import GenerateBlock, PrepareBlock, ReportBlock, TrainBlock
+from synthkit._recipe.model import FromBlock, GenerateBlock, PrepareBlock, ReportBlock, TrainBlock
 from synthkit.interfaces import Kind
 
-_FROM = {"type": "string", "minLength": 1, "description": "Folder of a run whose weights, settings and spec are taken."}
+_FROM_TEXT = "Folder of a run whose weights, settings and spec are taken, or of one of its checkpoints."
 _KEYS: dict[str, tuple[Kind, str, bool]] = {
     "data": ("dataset", "Where the clips come from.", False),
     "features": ("features", "What the sound is turned into; with `from:` only runs, it may be left out.", True),
@@ -100,9 +100,7 @@ class _Composer:
         for offered in offers:
             choices.append(self._used(offered, offers, must_use))
         if may_be_from:
-            choices.append(
-                {"type": "object", "properties": {"from": _FROM}, "required": ["from"], "additionalProperties": False}
-            )
+            choices += self._from_choices(kind, offers)
         return self._define(f"{kind}{'-or-run' if may_be_from else ''}", {"anyOf": choices})
 
     def _used(self, offered: Offered, offers: Sequence[Offered], must_use: bool) -> dict[str, Any]:
@@ -113,6 +111,21 @@ class _Composer:
         block["required"] = [*(["use"] if must_use else []), *block.get("required", [])]
         block["description"] = offered.offer.summary
         return self._define(f"{offered.offer.kind}:{offered.full_name}", block)
+
+    def _from_choices(self, kind: Kind, offers: Sequence[Offered]) -> list[dict[str, Any]]:
+        """Blocks with `from:`; beside that of a part may stand settings, all others being the run's."""
+        folder = {"type": "string", "minLength": 1, "description": _FROM_TEXT}
+        if kind == "features":
+            properties = {"from": folder}
+            return [{"type": "object", "properties": properties, "required": ["from"], "additionalProperties": False}]
+        written = {"description": _FROM_TEXT, "anyOf": [folder, self._define("from", self._model(FromBlock))]}
+        choices = []
+        for offered in offers:
+            block = self._model(self.catalog.config_class(offered))
+            block["properties"] = {"from": written, **block["properties"]}
+            block["required"] = ["from"]
+            choices.append(self._define(f"from:{offered.offer.kind}:{offered.full_name}", block))
+        return choices
 
     @staticmethod
     def _names(offered: Offered, offers: Sequence[Offered]) -> list[str]:

@@ -94,9 +94,15 @@ def save(root: Path, step: int, identity: Identity, learner: Learner, extra: Map
 
 
 def load_component(
-    folder: Path, catalog: Catalog, device: torch.device | str = "cpu"
+    folder: Path, catalog: Catalog, device: torch.device | str = "cpu", config: Config | None = None
 ) -> tuple[Component, dict[str, Any]]:
     """Rebuild the component of a checkpoint from its `meta.json` alone, with its weights, ready to use on `device`.
+
+    Args:
+        folder: The checkpoint.
+        catalog: Where its plugin is found.
+        device: Where it computes.
+        config: Settings to use instead of the saved ones, for the same weights.
 
     Raises:
         CheckpointError: where a file is missing or damaged, its plugin is not installed, or the weights are of another network.
@@ -104,7 +110,7 @@ def load_component(
     meta = read_meta(folder)
     offered = _offered(folder, meta, catalog)
     try:
-        config = catalog.config_class(offered).model_validate(meta["config"], context={"check_files": False})
+        saved = catalog.config_class(offered).model_validate(meta["config"], context={"check_files": False})
     except ValidationError as error:
         raise CheckpointError(
             f"the settings in {str(folder / 'meta.json')!r} do not fit {offered.offer.name!r} of plugin {offered.plugin!r} "
@@ -113,7 +119,7 @@ def load_component(
     spec = FeatureSpec.from_dict(meta["spec"])
     arguments: tuple[Any, ...] = (spec, tuple(meta["labels"])) if meta["kind"] == "model" else (spec,)
     with seeded(0):
-        component = catalog.build(offered, config, *arguments)
+        component = catalog.build(offered, config or saved, *arguments)
     assert isinstance(component, Component)
     load_networks(folder, meta, component.networks)
     component.to(device)

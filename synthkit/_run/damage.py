@@ -90,7 +90,6 @@ def set_back(run: RunFolder, part: str, step: int) -> None:
     in place: a tracker that has it open goes on after the cut.
     """
     root = run.checkpoint_root(part)
-    tidy(root)
     for folder in run.checkpoints(part):
         if step_of(folder) > step:
             aside = root / f"damaged-{folder.name}"

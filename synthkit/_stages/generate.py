@@ -15,13 +15,13 @@ from synthkit._catalog import Catalog
 from synthkit._data.prepared import Entry, Prepared
 from synthkit._recipe.model import Block, Recipe
 from synthkit._run.checkpoint import load_component
+from synthkit._run.damage import best_good
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
-from synthkit._stages.loading import named_vocoder, require_ready
+from synthkit._stages.loading import fresh_part, named_vocoder, part_from, part_of, require_ready
 from synthkit._stages.synthesis import Features, extract, resynthesise
-from synthkit._stages.train import build_part, checkpoint_of, part_of
 from synthkit.audio import Audio
 from synthkit.errors import ConfigError, RunError, nearest
 from synthkit.interfaces import Component, GenerativeModel, Request, Split, Vocoder
@@ -55,8 +55,9 @@ def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporte
     """Make the recipe's clips with every voice and write them with their index."""
     prepared = Prepared.open(run.data_file)
     device = pick_device(next((training.settings.device for training in recipe.train), "auto"))
-    voices = _voices(recipe, run, catalog, prepared.labels, device)
-    model = None if recipe.model is None else trained_part(recipe.model, recipe, run, catalog, prepared.labels, device)
+    parts = Parts(recipe, run, catalog, prepared.labels, device, reporter)
+    voices = _voices(parts)
+    model = None if recipe.model is None else parts.trained(recipe.model)
     if model is None:
         items = list(_copies(recipe, prepared, catalog, reporter))
     else:
@@ -73,43 +74,48 @@ def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporte
     reporter.say(f"generate: {len(rows)} clips in {str(run.generated)!r}")
 
 
-def trained_part(
-    block: Block, recipe: Recipe, run: RunFolder, catalog: Catalog, labels: tuple[str, ...], device: torch.device
-) -> Component:
-    """A part ready to use: with the run's own weights, those of its `from:` run, or as it is where it learns nothing."""
-    part = part_of(block)
-    trained_here = any(training.settings.part == part for training in recipe.train)
-    if trained_here:
-        folder = run.best(part)
-        if folder is None:
-            raise RunError(f"{str(run.path)!r} has no checkpoint of the {part}: run the train stage first")
-        return load_component(folder, catalog, device)[0]
-    if block.from_run is not None:
-        return load_component(checkpoint_of(block.from_run, part), catalog, device)[0]
-    if block.offered.offer.objective is not None:
-        raise RunError(
-            f"the {part} {block.offered.offer.name!r} has no weights: add a `train:` block for it, or take it `from:` a run"
-        )
-    with seeded(derive_seed(recipe.seed, "weights", part)):
-        component = build_part(block, recipe.spec, labels, catalog)
-    component.to(device)
-    return component
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a recipe, ready to use."""
+
+    recipe: Recipe
+    run: RunFolder
+    catalog: Catalog
+    labels: tuple[str, ...]
+    device: torch.device
+    reporter: Reporter
+
+    def trained(self, block: Block) -> Component:
+        """A part with the run's own weights, those of its `from:` run, or as it is where it learns nothing."""
+        part = part_of(block)
+        if any(training.settings.part == part for training in self.recipe.train):
+            folder = best_good(self.run, part, self.reporter.warn)
+            if folder is None:
+                raise RunError(f"{str(self.run.path)!r} has no checkpoint of the {part}: run the train stage first")
+            return load_component(folder, self.catalog, self.device)[0]
+        return self.beside(block, derive_seed(self.recipe.seed, "weights", part))
+
+    def beside(self, block: Block, seed: int = 0) -> Component:
+        """A part that is not trained here; what it draws at first follows from `seed`."""
+        if block.origin is not None:
+            return part_from(block, block.origin, self.catalog, self.device, say=self.reporter.warn)
+        if block.offered.offer.objective is not None:
+            raise RunError(
+                f"{block.offered.offer.name!r} has no weights: add a `train:` block for it, or take it `from:` a run"
+            )
+        with seeded(seed):
+            component = fresh_part(block, self.recipe.spec, self.labels, self.catalog)
+        component.to(self.device)
+        return component
 
 
-def _voices(
-    recipe: Recipe, run: RunFolder, catalog: Catalog, labels: tuple[str, ...], device: torch.device
-) -> list[Voice]:
-    blocks = [(block, "compare") for block in recipe.compare]
-    if recipe.vocoder is not None:
-        blocks.append((recipe.vocoder, "vocoder"))
+def _voices(parts: Parts) -> list[Voice]:
+    blocks = [(block, "compare") for block in parts.recipe.compare]
+    if parts.recipe.vocoder is not None:
+        blocks.append((parts.recipe.vocoder, "vocoder"))
     voices: list[Voice] = []
     for block, role in blocks:
-        if role == "vocoder":
-            part = trained_part(block, recipe, run, catalog, labels, device)
-        else:
-            with seeded(0):
-                part = build_part(block, recipe.spec, labels, catalog)
-            part.to(device)
+        part = parts.trained(block) if role == "vocoder" else parts.beside(block)
         assert isinstance(part, Vocoder)
         name = block.offered.offer.name
         same = sum(voice.name.partition(" ")[0] == name for voice in voices)

@@ -4,54 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from synthkit._catalog import Catalog
+from synthkit._recipe.model import Block, Origin, Part
 from synthkit._run.checkpoint import load_component
+from synthkit._run.damage import Say, best_good, damage
 from synthkit._run.folder import RunFolder, read_meta
 from synthkit.config import PartConfig
 from synthkit.errors import CheckpointError, ConfigError
-from synthkit.interfaces import Vocoder
+from synthkit.interfaces import Component, Vocoder
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import seeded
 
-Part = Literal["vocoder", "model"]
 
-
-def find_checkpoint(path: str | Path, part: Part | None = None) -> Path:
-    """The checkpoint folder that `path` is, or the best one of the run that `path` is.
+def find_checkpoint(path: str | Path, part: Part | None, say: Say, *, learning: bool = False) -> Path:
+    """The checkpoint folder that `path` is, or the best whole one of the run that `path` is.
 
     Args:
         path: A run folder or a checkpoint folder.
         part: Which part of a run; None takes its model, or its vocoder where it trained no model.
+        say: Is told where a checkpoint is damaged and another is used.
+        learning: Whether what only learning needs has to be whole, too.
 
     Raises:
         RunError: where `path` is neither.
-        CheckpointError: where that part was not trained, or the checkpoint is of the other part.
+        CheckpointError: where that part was not trained, the checkpoint is of the other part, or what is there is damaged.
     """
     folder = Path(path).expanduser()
     if (folder / "meta.json").is_file():
-        kind = read_meta(folder)["kind"]
-        if part not in (None, kind):
-            raise CheckpointError(f"{str(path)!r} is a checkpoint of a {kind}, not of a {part}")
-        return folder
+        return _named(folder, part, learning)
     run = RunFolder(folder).require()
     trained = run.parts()
     wanted: str | None = part or next(iter(trained), None)
-    found = None if wanted is None else run.best(wanted)
+    found = None if wanted is None else best_good(run, wanted, say, learning=learning)
     if found is None:
         has = f"it has a {' and a '.join(trained)}" if trained else "it has trained nothing yet"
         raise CheckpointError(f"the run {str(path)!r} has no checkpoint{f' of a {part}' if part else ''}: {has}")
     return found
 
 
-def load_vocoder(path: str | Path, catalog: Catalog, device: torch.device | str = "cpu") -> Vocoder:
+def _named(folder: Path, part: Part | None, learning: bool) -> Path:
+    """A checkpoint that the user has named: it, or none."""
+    wrong = damage(folder, learning=learning)
+    if wrong is not None:
+        beside = sorted(set(folder.parent.glob("step-*")) - {folder}, reverse=True)
+        whole = next((other for other in beside if damage(other, learning=learning) is None), None)
+        advice = f"{str(whole)!r} is whole" if whole else "there is no whole one beside it"
+        raise CheckpointError(f"the checkpoint {str(folder)!r} cannot be used: {wrong}; {advice}")
+    kind = read_meta(folder)["kind"]
+    if part not in (None, kind):
+        raise CheckpointError(f"{str(folder)!r} is a checkpoint of a {kind}, not of a {part}")
+    return folder
+
+
+def load_vocoder(path: str | Path, catalog: Catalog, device: torch.device | str = "cpu", *, say: Say) -> Vocoder:
     """The vocoder that a run trained. Raises `RunError` or `CheckpointError`."""
-    component, _ = load_component(find_checkpoint(path, "vocoder"), catalog, device)
+    component, _ = load_component(find_checkpoint(path, "vocoder", say), catalog, device)
     assert isinstance(component, Vocoder)
     return component
+
+
+def part_from(block: Block, origin: Origin, catalog: Catalog, device: torch.device | str, *, say: Say) -> Component:
+    """A part with the weights of the run that its `from:` names. Raises `RunError` or `CheckpointError`."""
+    folder = find_checkpoint(origin.path, part_of(block), say)
+    return load_component(folder, catalog, device, block.config)[0]
+
+
+def fresh_part(block: Block, spec: FeatureSpec, labels: tuple[str, ...], catalog: Catalog) -> Component:
+    """A vocoder or a model without trained weights; the caller seeds those it has. One with `from:` has the spec of its run."""
+    arguments: tuple[Any, ...] = (block.spec or spec,)
+    if block.kind == "model":
+        arguments = (*arguments, labels)
+    component = catalog.build(block.offered, block.config, *arguments)
+    assert isinstance(component, Component)
+    return component
+
+
+def part_of(block: Block) -> Part:
+    """The part that a block is in a recipe."""
+    return "model" if block.kind == "model" else "vocoder"
 
 
 def named_vocoder(

@@ -15,10 +15,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from synthkit._catalog import Catalog
+from synthkit._recipe.from_run import source_checkpoint
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Block, Recipe, Training
 from synthkit._run.events import recorded
-from synthkit._run.folder import RunFolder, read_json, read_meta, write_text
+from synthkit._run.folder import RunFolder, read_json, read_meta, step_of, write_text
 from synthkit._run.processes import Processes
 from synthkit._run.reporter import Logged, Reporter
 from synthkit._stages.devices import check_shares, saved_so_far
@@ -30,8 +31,11 @@ STAGES = ("prepare", "train", "generate", "report")
 
 Stage = Callable[[Recipe, RunFolder, Catalog, Reporter], None]
 
-_PACE = {"steps", "log_every", "evaluate_every", "evaluate_items", "save_every", "keep", "device", "threads"}
-"""Settings of a training that say how long and how closely watched it is; with others it is another training."""
+_PACE = {
+    *("steps", "log_every", "evaluate_every", "evaluate_items", "save_every", "keep", "watch"),
+    *("device", "threads", "accumulate", "compile"),
+}
+"""Settings of a training that say how long it is, how closely watched, and on what it runs; with others it is another one."""
 
 
 def run_recipe(
@@ -221,7 +225,7 @@ class Pipeline:
             )
         for part in parts:
             newest = self.run.newest(part)
-            step = 0 if newest is None else int(read_meta(newest)["step"])
+            step = 0 if newest is None else step_of(newest)
             steps = int(inputs["parts"][part]["settings"]["steps"])
             if step < steps and not resume:
                 raise RunError(
@@ -302,15 +306,16 @@ def _stage_function(name: str) -> Stage:
 
 def _describe(block: Block) -> dict[str, Any]:
     """A block as far as results depend on it."""
-    newest = None
-    if block.from_run is not None:
-        folder = RunFolder(block.from_run).best("model" if block.kind == "model" else "vocoder")
-        newest = None if folder is None else read_meta(folder)["files"]
+    weights = None
+    if block.origin is not None:
+        folder = source_checkpoint(block.origin.path, "model" if block.kind == "model" else "vocoder")
+        weights = read_meta(folder)["files"]
     return {
         "use": f"{block.offered.plugin}/{block.offered.offer.name}",
         "version": block.offered.version,
         "settings": block.config.model_dump(mode="json"),
-        "weights": newest,
+        "weights": weights,
+        "optimisers": block.origin is not None and block.origin.optimisers,
     }
 
 

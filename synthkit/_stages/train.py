@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from synthkit._catalog import Catalog
 from synthkit._data.crops import Crops, Loader, RawBatch
 from synthkit._data.prepared import Prepared
-from synthkit._recipe.model import Block, Part, Recipe, TrainBlock, Training
+from synthkit._recipe.model import Block, Origin, Recipe, TrainBlock, Training
 from synthkit._run.checkpoint import Identity, restore
-from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.damage import last_good, set_back, tidy
+from synthkit._run.finetune import Newcomer, Source, take_over
+from synthkit._run.folder import RunFolder, read_meta, step_of
 from synthkit._run.health import Limits
 from synthkit._run.keeping import Keep
 from synthkit._run.learner import Learner
@@ -19,10 +22,9 @@ from synthkit._run.loop import Loop, Settings
 from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
-from synthkit._run.weights import load_networks
+from synthkit._stages.loading import find_checkpoint, fresh_part
 from synthkit._stages.report.pictures import feature_image
-from synthkit.errors import RunError
-from synthkit.interfaces import Component, Split
+from synthkit.interfaces import Component, Objective, Split
 from synthkit.specs import FeatureSpec
 from synthkit.training.average import Average
 from synthkit.training.engine import Numerics, seeded
@@ -56,23 +58,13 @@ class PartTraining:
     def run(self, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
         """Build the part, its objective and its data, and train from where the run stands."""
         settings, recipe, part = self.settings, self.recipe, self.settings.part
-        newest = run.newest(part)
-        start = 0 if newest is None else int(read_meta(newest)["step"])
+        newest = self._stands_at(run, reporter)
+        start = 0 if newest is None else step_of(newest)
         if start >= settings.steps:
             reporter.say(f"{part}: already at step {start} of {settings.steps}")
             return
-        engine = self.processes.engine(settings.device, numerics(settings), settings.batch)
-        with seeded(derive_seed(recipe.seed, "weights", part)):
-            component = build_part(self.block, recipe.spec, self.prepared.labels, catalog)
-            component.to(engine.device)
-            objective = catalog.build(
-                self.training.objective.offered, self.training.objective.config, component, engine
-            )
-        average = None if settings.ema is None else Average(component.networks, settings.ema)
-        learner = Learner(component=component, objective=objective, engine=engine, average=average)
-        if newest is not None:
-            restore(newest, learner)
-            reporter.say(f"{part}: goes on from step {start}")
+        learner = self._learner(newest, catalog, reporter)
+        component, engine = learner.component, learner.engine
         reporter.say(
             f"{part}: {describe_size(component)} on {engine.device}, {settings.steps} steps of {settings.batch} crops"
         )
@@ -93,9 +85,10 @@ class PartTraining:
             processes=self.processes,
             meta={
                 "objective": {
-                    "name": self.training.objective.offered.offer.name,
+                    "name": self.training.objective.offered.full_name,
                     "config": self.training.objective.config.model_dump(mode="json"),
-                }
+                },
+                "steps": settings.steps,
             },
         )
         try:
@@ -103,6 +96,67 @@ class PartTraining:
         finally:
             for tracker in trackers:
                 tracker.close()
+
+    def _stands_at(self, run: RunFolder, reporter: Reporter) -> Path | None:
+        """The checkpoint to go on from, the same in all processes; what came after it is set aside."""
+        part, newest = self.settings.part, None
+        if self.processes.is_main:
+            tidy(run.checkpoint_root(part))
+            newest = last_good(run, part, reporter.warn)
+            set_back(run, part, -1 if newest is None else step_of(newest))
+        return self._shared(newest)
+
+    def _shared(self, folder: Path | None) -> Path | None:
+        """The main process's folder, in all of them."""
+        shared = self.processes.share(None if folder is None else str(folder))
+        return None if shared is None else Path(shared)
+
+    def _learner(self, newest: Path | None, catalog: Catalog, reporter: Reporter) -> Learner:
+        """Everything that learns, as it is at the checkpoint `newest`; None: at the beginning."""
+        settings, recipe, block = self.settings, self.recipe, self.block
+        engine = self.processes.engine(settings.device, numerics(settings), settings.batch)
+        with seeded(derive_seed(recipe.seed, "weights", settings.part)):
+            component = fresh_part(block, recipe.spec, self.prepared.labels, catalog)
+            component.to(engine.device)
+            objective = catalog.build(
+                self.training.objective.offered, self.training.objective.config, component, engine
+            )
+        if newest is None and block.origin is not None:
+            self._take_over(block.origin, objective, reporter)
+        average = None if settings.ema is None else Average(component.networks, settings.ema)
+        learner = Learner(component=component, objective=objective, engine=engine, average=average)
+        if newest is not None:
+            step = restore(newest, learner)
+            reporter.say(f"{settings.part}: goes on from step {step}")
+            self._warn_of_longer_cosine(read_meta(newest), reporter)
+        return learner
+
+    def _take_over(self, origin: Origin, objective: Objective, reporter: Reporter) -> None:
+        """Start with the weights of another run."""
+        found, part = None, self.settings.part
+        if self.processes.is_main:
+            found = find_checkpoint(origin.path, part, reporter.warn, learning=True)
+        checkpoint = self._shared(found)
+        assert checkpoint is not None
+        config = self.training.objective.config
+        take_over(
+            Source(checkpoint=checkpoint, strict=origin.strict, optimisers=origin.optimisers),
+            Newcomer(
+                objective=objective,
+                name=self.training.objective.offered.full_name,
+                labels=self.prepared.labels if part == "model" else (),
+                critic_warmup=getattr(config, "critic_warmup", None),
+            ),
+            lambda text: reporter.say(f"{part}: {text}"),
+        )
+
+    def _warn_of_longer_cosine(self, meta: Mapping[str, Any], reporter: Reporter) -> None:
+        before, settings = meta.get("steps"), self.settings
+        if settings.schedule.shape == "cosine" and before is not None and before != settings.steps:
+            reporter.warn(
+                f"{settings.part}: the cosine was laid out for {before} steps and now ends at {settings.steps}, so the learning rates "
+                "change at once"
+            )
 
     def _loader(self, start: int, attempt: int) -> Loader:
         settings = self.settings
@@ -154,31 +208,6 @@ def crop_samples(spec: FeatureSpec, frames: int) -> int:
     """
     extra = 0 if spec.framing == "same" else 1
     return spec.samples(frames + extra)
-
-
-def build_part(block: Block, spec: FeatureSpec, labels: tuple[str, ...], catalog: Catalog) -> Component:
-    """A vocoder or a model, fresh; the caller seeds its weights. `from:` blocks get the spec and weights of their run."""
-    spec = block.spec or spec
-    arguments: tuple[Any, ...] = (spec, labels) if block.kind == "model" else (spec,)
-    component = catalog.build(block.offered, block.config, *arguments)
-    assert isinstance(component, Component)
-    if block.from_run is not None:
-        folder = checkpoint_of(block.from_run, part_of(block))
-        load_networks(folder, read_meta(folder), component.networks)
-    return component
-
-
-def checkpoint_of(run: Path, part: Part) -> Path:
-    """The best checkpoint of a part in another run. Raises `RunError` where there is none."""
-    folder = RunFolder(run).require().best(part)
-    if folder is None:
-        raise RunError(f"{str(run)!r} has no checkpoint of a {part}")
-    return folder
-
-
-def part_of(block: Block) -> Part:
-    """The part that a block is in a recipe."""
-    return "model" if block.kind == "model" else "vocoder"
 
 
 def describe_size(component: Component) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_recipe
-from synthkit._recipe.model import Recipe
+from synthkit._recipe.model import Origin, Recipe
 from synthkit._run.folder import RunFolder, step_name
 from synthkit.errors import RecipeError
 from synthkit.presets import PRESETS
@@ -125,14 +125,63 @@ def test_trained_vocoders_can_stand_beside_each_other(load: Load, run: RunFolder
     assert load(recipe.resolved).compare == recipe.compare
 
 
+def test_settings_beside_from_replace_those_of_the_run(load: Load, run: RunFolder) -> None:
+    recipe = load(f"{AGAIN}vocoder: {{from: {run.path}, channels: 12}}\ntrain: {{part: vocoder, steps: 8}}\n")
+    assert recipe.vocoder is not None
+    assert recipe.vocoder.config.model_dump()["channels"] == 12
+    saved = load(TRAINED).vocoder
+    assert saved is not None
+    assert recipe.vocoder.config == saved.config.model_copy(update={"channels": 12})
+    again = load(recipe.resolved)
+    assert (again.vocoder, again.resolved) == (recipe.vocoder, recipe.resolved)
+
+
+def test_from_may_say_what_is_taken(load: Load, run: RunFolder) -> None:
+    text = f"{AGAIN}vocoder: {{from: {{run: {run.path}, strict: false}}}}\ntrain: {{part: vocoder, steps: 8}}\n"
+    recipe = load(text, overrides=["vocoder.from.optimisers=true"])
+    assert recipe.vocoder is not None
+    assert recipe.vocoder.origin == Origin(path=run.path, strict=False, optimisers=True)
+    assert load(recipe.resolved).vocoder == recipe.vocoder
+    short = load(text.replace(", strict: false", ""), overrides=["vocoder.from.strict=false"])
+    assert short.vocoder is not None
+    assert short.vocoder.origin == Origin(path=run.path, strict=False)
+
+
+def test_one_checkpoint_may_be_named(load: Load, run: RunFolder) -> None:
+    checkpoint = run.newest("vocoder")
+    recipe = load(f"{AGAIN}vocoder: {{from: {checkpoint}}}\n")
+    assert recipe.vocoder is not None
+    assert (recipe.vocoder.from_run, recipe.spec) == (checkpoint, PRESETS["melgan"].spec)
+    with pytest.raises(RecipeError, match=r"r.yaml:4:15: model.from: .* is a checkpoint of a vocoder, not of a model"):
+        load(f"{AGAIN}model: {{from: {checkpoint}}}\nvocoder: griffin-lim\n")
+
+
+def test_a_checkpoint_whose_description_is_damaged_is_passed_over(load: Load, run: RunFolder) -> None:
+    newer = run.checkpoint_root("vocoder") / step_name(6)
+    newer.mkdir()
+    (newer / "meta.json").write_text('{"format"', encoding="utf-8")
+    assert load(f"{AGAIN}vocoder: {{from: {run.path}}}\n").vocoder is not None
+    with pytest.raises(RecipeError, match=r"vocoder.from: .*meta.json' is damaged"):
+        load(f"{AGAIN}vocoder: {{from: {newer}}}\n")
+
+
 @pytest.mark.parametrize(
     ("block", "says"),
     [
+        ("{from: RUN, chanels: 3}", "vocoder.chanels: unknown key; did you mean 'channels'?"),
+        ("{from: RUN, channels: no}", "vocoder.channels: expected a whole number, got 'no'"),
+        ("{from: RUN, ratios: [2, 2]}", "vocoder: MelGAN's ratios 2 x 2 make 4 samples of a frame"),
+        ("{from: {run: RUN, stric: false}}", "vocoder.from.stric: unknown key; did you mean 'strict'?"),
+        ("{from: {strict: false}}", "r.yaml:4:11: vocoder.from.run: a required key is missing"),
+        (
+            "{from: {run: RUN, strict: false}}",
+            "vocoder.from.strict: weights that the run does not have would stay random",
+        ),
+        ("{from: {run: RUN, optimisers: true}}", "vocoder.from.optimisers: it is not trained here"),
         ("{from: RUN/nowhere}", "r.yaml:4:17: vocoder.from: there is no run folder "),
         ("{from: 3}", "r.yaml:4:17: vocoder.from: expected the folder of a run, got 3"),
         ("{from: ''}", "r.yaml:4:17: vocoder.from: expected the folder of a run, got ''"),
         ("{from: ~nobody-of-that-name/x}", "r.yaml:4:17: vocoder.from: there is no home folder"),
-        ("{from: RUN, channels: 3}", "vocoder.channels: cannot stand beside `from:`"),
         ("{from: RUN, use: melgan}", "vocoder.use: cannot stand beside `from:`"),
     ],
 )
