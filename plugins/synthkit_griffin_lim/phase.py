@@ -8,20 +8,17 @@ it, for every framing, and with momentum 0 the error never grows.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from synthkit import dsp
 from synthkit.specs import FeatureSpec
+from synthkit_griffin_lim.rounds import LaneRounds, Rounds, TorchRounds, overlap_add, whole_blocks
 
-_BLOCK = 128  # frames worked on at a time: they stay in the processor's cache
-_THIN = (
-    0.01  # where the windows add up to less than this share of their most, the sound fades instead of being blown up
-)
-_TINY = 1e-30
+_THIN = 0.01
+"""Where the windows add up to less than this share of their most, the sound fades instead of being blown up."""
 
 
 class PhaseEstimator:
@@ -42,8 +39,7 @@ class PhaseEstimator:
         self._left = (len(source) - self.samples) // 2
         self._before, self._after = source[: self._left], source[self._left + self.samples :]
         weight = self._silence()
-        for block in self._blocks():
-            self._add(weight, block, self._window.expand(block.stop - block.start, -1))
+        overlap_add(weight[self._start :], self._window.square().expand(frames, -1), spec.hop_length)
         folded = self._fold(weight)
         self._weight = folded.clamp(min=_THIN * float(folded.max()))
 
@@ -72,63 +68,40 @@ class PhaseEstimator:
             return magnitudes.new_zeros(self.samples)
         wanted = magnitudes / loudest
         enough = None if convergence_db is None else 10 ** (convergence_db / 10) * float(wanted.square().sum())
-        # Interleaved with zeros, so that multiplying |X|^2 + 0j as plain numbers gives factors that X can be multiplied by.
-        pairs = torch.stack((wanted, torch.zeros_like(wanted)), dim=-1)
-        last = torch.zeros_like(wanted, dtype=torch.complex64) if momentum else None
-        step = momentum / (1 + momentum)
-        sound = self._begin(wanted, random)
+        rounds = self._rounds(wanted)
+        # Silence minus noise: a round that takes all its phases from what it remembers.
+        rounds.remember(torch.randn(wanted.shape, dtype=torch.complex64, generator=random).to(wanted.device))
+        sound, _ = self._round(rounds, wanted.new_zeros(self.samples), 1.0)
         for done in range(iterations):
-            padded = torch.cat((sound[self._before], sound, sound[self._after]))
-            made, error = self._silence(), 0.0
-            for block in self._blocks():
-                spectrum = self._analyse(padded, block)
-                if enough is not None:
-                    error += float((spectrum.abs() - wanted[block]).square().sum())
-                ahead = spectrum
-                if last is not None:
-                    ahead = torch.sub(spectrum, last[block], alpha=step) if done else spectrum
-                    last[block] = spectrum
-                self._synthesise(made, block, _with_magnitudes(ahead, pairs[block]))
+            better, error = self._round(rounds, sound, momentum / (1 + momentum), measured=enough is not None)
             if enough is not None and error <= enough:
                 break
-            sound = self._fold(made) / self._weight
+            sound = better
             if progress:
                 progress(done + 1)
         return sound * loudest
 
-    def _begin(self, wanted: Tensor, random: torch.Generator) -> Tensor:
-        made = self._silence()
-        for block in self._blocks():
-            turns = torch.rand(wanted[block].shape, generator=random).to(wanted.device)
-            self._synthesise(made, block, torch.polar(wanted[block], 2 * math.pi * turns))
-        return self._fold(made) / self._weight
+    def _rounds(self, wanted: Tensor) -> Rounds:
+        """The quicker way to do what a round does to the frames."""
+        if LaneRounds.can(self.spec.n_fft, wanted.device):
+            return LaneRounds(wanted, self._window, self.spec)
+        return TorchRounds(wanted, self._window, self.spec)
 
-    def _blocks(self) -> Iterator[slice]:
-        for start in range(0, self.frames, _BLOCK):
-            yield slice(start, min(start + _BLOCK, self.frames))
-
-    def _analyse(self, padded: Tensor, block: slice) -> Tensor:
-        spec = self.spec
-        first = self._start + block.start * spec.hop_length
-        frames = padded[first:].unfold(0, spec.win_length, spec.hop_length)[: block.stop - block.start]
-        spectrum: Tensor = torch.fft.rfft(frames * self._window, n=spec.n_fft)
-        return spectrum
-
-    def _synthesise(self, made: Tensor, block: slice, spectrum: Tensor) -> None:
-        self._add(made, block, torch.fft.irfft(spectrum, n=self.spec.n_fft)[:, : self.spec.win_length])
+    def _round(self, rounds: Rounds, sound: Tensor, step: float, *, measured: bool = False) -> tuple[Tensor, float]:
+        """The sound nearest to the frames of `sound` with the wanted magnitudes, and the squared error of the frames there were."""
+        padded, made = self._silence(), self._silence()
+        for piece, place in (
+            (sound[self._before], 0),
+            (sound, self._left),
+            (sound[self._after], self._left + self.samples),
+        ):
+            padded[place : place + len(piece)] = piece
+        error = rounds(padded[self._start :], made[self._start :], step, measured=measured)
+        return self._fold(made) / self._weight, error
 
     def _silence(self) -> Tensor:
-        """A padded sound of zeros, with room for the last hop of the last frame."""
-        return self._window.new_zeros((self.frames + 1) * self.spec.hop_length + self.spec.n_fft)
-
-    def _add(self, made: Tensor, block: slice, frames: Tensor) -> None:
-        """Overlap and add windowed frames, one hop of all of them at a time."""
-        hop, count = self.spec.hop_length, block.stop - block.start
-        frames = frames * self._window
-        for offset in range(0, self.spec.win_length, hop):
-            piece = frames[:, offset : offset + hop]
-            first = self._start + block.start * hop + offset
-            made[first : first + count * hop].view(count, hop)[:, : piece.shape[1]] += piece
+        """A padded sound of zeros, with room for whole blocks of frames and what they reach beyond the last hop."""
+        return self._window.new_zeros((whole_blocks(self.frames) + 1) * self.spec.hop_length + 2 * self.spec.n_fft)
 
     def _fold(self, made: Tensor) -> Tensor:
         """The adjoint of padding: what lies beyond the ends is added to the samples it is a reflection of."""
@@ -136,10 +109,3 @@ class PhaseEstimator:
         sound = made[self._left : end].clone()
         sound.index_add_(0, self._before, made[: self._left])
         return sound.index_add_(0, self._after, made[end : end + len(self._after)])
-
-
-def _with_magnitudes(spectrum: Tensor, pairs: Tensor) -> Tensor:
-    """The spectrum's phases with other magnitudes: three passes over contiguous numbers, far quicker than `abs` and `/`."""
-    energy = torch.view_as_real(spectrum * torch.conj_physical(spectrum))
-    factors = energy.clamp_(min=_TINY).rsqrt_().mul_(pairs)
-    return torch.view_as_complex(factors).mul_(spectrum)
