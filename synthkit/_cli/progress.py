@@ -15,17 +15,17 @@ from synthkit._run.reporter import Details, Reporter, Task
 
 _REFRESHES = 4
 """Drawings per second: enough for the eye, and next to nothing for the training beside them."""
-_LABEL = 12
+_LABEL = 15
 _DIM = Style(dim=True)
 
 
 class Panel:
     """Named values in rows, below a bar. A value is never torn from its name; a row that is too long goes on in the next line.
 
-    >>> for line in Panel({"losses": {"critic": "5.9", "mel_l1": "0.43"}, "machine": {}}).lines(28):
+    >>> for line in Panel({"losses": {"critic": "5.9", "mel_l1": "0.43"}, "machine": {}}).lines(30):
     ...     print("".join(line))
-      losses      critic 5.9
-                  mel_l1 0.43
+      losses         critic 5.9
+                     mel_l1 0.43
     """
 
     def __init__(self, details: Details) -> None:

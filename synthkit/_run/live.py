@@ -53,11 +53,11 @@ class Reading:
             "losses": {name: f"{value:.3g}" for name, value in self.terms.items()},
             "balance": {name: f"{value:.2f} of undecided" for name, value in self.balance.items()},
             "gradients": {name: f"{value:.3g}" for name, value in self.norms.items()},
-            "rates": {name: f"{value:.2g}" for name, value in self.learning_rates.items()},
+            "learning rate": {name: f"{value:.2g}" for name, value in self.learning_rates.items()},
             "speed": {
-                "steps/s": f"{speed['steps_per_second']:.3g}",
-                "crops/s": f"{speed['items_per_second']:.3g}",
-                "seconds of sound/s": f"{speed['audio_seconds_per_second']:.3g}",
+                "steps": f"{speed['steps_per_second']:.3g}/s",
+                "crops": f"{speed['items_per_second']:.3g}/s",
+                "sound": f"{speed['audio_seconds_per_second']:.3g} s/s",
             },
             "machine": machine,
         }
@@ -129,6 +129,7 @@ class Live:
         self._validation = {"step": f"{step:,}", **shown}
         if self._rows:
             self.line(step)
+        self.phase(step, "training")
         self.reporter.say(f"{self.part} step {step}: validation {_inline(shown)}")
 
     def saved(self, step: int, folder: Path) -> None:

@@ -116,6 +116,7 @@ class Loop:
             CheckpointError: where a checkpoint cannot be written.
         """
         self._step, steps = start, self.settings.steps
+        self._watch.begin()
         with (
             self._enough_memory(),
             _stop_on_interrupt() as stop,
@@ -136,7 +137,7 @@ class Loop:
         with sources(start, learner.attempt) as source:
             meter = Meter(source, learner.component.spec.sample_rate, self.processes.count, live.clock)
             for step, raw in enumerate(source, start + 1):
-                due = self._due(step, stop)
+                self._step, due = step, self._due(step, stop)
                 self._learn(step, raw, due)
                 meter.count(raw)
                 live.step(step)
@@ -167,7 +168,6 @@ class Loop:
     def _learn(self, step: int, raw: RawBatch, due: _Due) -> None:
         """One step. Its terms stay on the device until somebody has to know them."""
         learner, again = self.learner, [self.learner.attempt] if self.learner.attempt else []
-        self._step = step
         seed = derive_seed(self.settings.seed, "train", self.part, step, *again)
         torch.manual_seed(seed)
         learner.engine.begin(seed)

@@ -23,7 +23,6 @@ class Watch:
         self._unread: list[tuple[int, Mapping[str, Tensor]]] = []
         self.terms: Mapping[str, float] = {}
         """The terms of the last step that was looked at."""
-        self.begin()
 
     @property
     def balance(self) -> dict[str, float]:
@@ -37,7 +36,7 @@ class Watch:
         return len(self._unread) >= _MOST_UNREAD
 
     def begin(self) -> None:
-        """Take back what the learner remembers: it has just been restored, or is new."""
+        """Take up what the learner remembers: it is new, or has just been restored."""
         self._unread.clear()
         self._health.load_state_dict(self._learner.watch)
 
