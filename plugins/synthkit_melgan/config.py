@@ -86,8 +86,8 @@ class MelGANObjectiveConfig(Config):
     all and the generator learns by reconstruction alone.
     """
 
-    adversarial: Literal["hinge", "least-squares"] = "hinge"
-    """The game between critic and generator."""
+    adversarial: Literal["hinge", "least-squares", "bce"] = "hinge"
+    """The game between critic and generator; `bce` is binary cross-entropy."""
     adversarial_weight: float = Field(default=1.0, ge=0)
     """Weight of being taken for real."""
     feature_matching_weight: float = Field(default=10.0, ge=0)
@@ -98,6 +98,8 @@ class MelGANObjectiveConfig(Config):
     """Weight of the multi-resolution STFT loss of Parallel WaveGAN."""
     adversarial_from_step: int = Field(default=0, ge=0)
     """Steps by reconstruction alone before the critic and its two losses begin (Parallel WaveGAN: 100,000)."""
+    critic_warmup: int = Field(default=0, ge=0)
+    """The critic's first steps, in which it learns alone: 1,000 or so for a new critic beside a generator that is trained already."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Of Adam, for both networks."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.9)
@@ -114,6 +116,8 @@ class MelGANObjectiveConfig(Config):
             raise ValueError(
                 "adversarial_from_step needs something to learn before that step: set mel_weight or multi_stft_weight"
             )
+        if self.critic_warmup and not self.has_critic:
+            raise ValueError("critic_warmup needs a critic: set adversarial_weight or feature_matching_weight")
         return self
 
     @property

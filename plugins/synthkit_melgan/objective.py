@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from synthkit.errors import ConfigError
 from synthkit.interfaces import Batch, Objective
-from synthkit.training.adversary import Adversary, Judgement
-from synthkit.training.engine import Engine
+from synthkit.training.adversary import Adversary, Round, play
+from synthkit.training.engine import Engine, Terms
 from synthkit.training.losses import feature_matching, mel_l1, multi_resolution_stft
 from synthkit_melgan.config import MelGANObjectiveConfig
 from synthkit_melgan.network import Critic
@@ -22,8 +22,8 @@ from synthkit_melgan.vocoder import MelGAN
 class MelGANObjective(Objective):
     """Adversarial and reconstruction losses of MelGAN (arXiv 1910.06711, section 2.2, and `scripts/train.py`).
 
-    Terms of a step: `critic`, `adversarial`, `feature_matching`, `mel_l1`, `multi_stft`, each unweighted, and their weighted sum
-    `generator`; those with weight 0 are left out, except `mel_l1`, which is always told.
+    Terms of a step: `critic`, `adversarial`, `feature_matching`, `mel_l1`, `multi_stft`, each unweighted, and the weighted sum of the
+    generator's, `generator`; those with weight 0 are left out, except `mel_l1`.
     """
 
     component: MelGAN
@@ -66,24 +66,21 @@ class MelGANObjective(Objective):
             return {"generator": self._optimiser}
         return {"generator": self._optimiser, "critic": self._adversary.optimiser}
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One step of the critic (once it is due), then one of the generator.
+    def step(self, batch: Batch) -> Terms:
+        """One step of the critic (once it is due), then one of the generator (unless the critic is warming up).
 
         Raises:
             ConfigError: where the crops are too short for the network.
         """
-        made, real = self._make(batch), batch.audio[:, None]
-        terms: dict[str, Tensor] = {}
-        losses: list[Tensor] = []
-        if self._adversary is not None and self._steps >= self.config.adversarial_from_step:
-            terms["critic"], said_of_real = self._adversary.learn(real, made)
-            losses += self._judged(self._adversary, made, said_of_real, terms)
-        losses += self._reconstructed(made[:, 0], batch, terms)
-        total = torch.stack(losses).sum()
-        self._engine.backward(total, self._optimiser)
-        self._engine.update(self._optimiser)
+        rounds = play(self._engine.pieces(batch), real=lambda piece: piece.audio[:, None], make=self._make)
+        since = self._steps - self.config.adversarial_from_step
+        terms: Terms = {}
+        if self._adversary is not None and since >= 0:
+            terms |= self._adversary.learn(rounds)
+        if self._adversary is None or not 0 <= since < self.config.critic_warmup:
+            terms |= self._engine.learn(self._optimiser, rounds, self._loss)
         self._steps += 1
-        return {**{name: term.detach() for name, term in terms.items()}, "generator": total.detach()}
+        return terms
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
@@ -113,30 +110,37 @@ class MelGANObjective(Objective):
             )
         return self.component.place(self._generator(self.component.hear(batch.features)), batch.audio)
 
-    def _judged(
-        self, adversary: Adversary, made: Tensor, said_of_real: Judgement, terms: dict[str, Tensor]
-    ) -> list[Tensor]:
-        """The weighted losses that the critic gives the generator."""
-        said_of_made = adversary.judge(made)
-        losses = []
+    def _loss(self, one: Round) -> tuple[Tensor, Terms]:
+        """The generator's weighted losses, added, and each by itself."""
+        made = one.made()
+        terms = self._judged(one, made) | self._reconstructed(one.batch, made[:, 0])
+        weights = {
+            "adversarial": self.config.adversarial_weight,
+            "feature_matching": self.config.feature_matching_weight,
+            "mel_l1": self.config.mel_weight,
+            "multi_stft": self.config.multi_stft_weight,
+        }
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return total, {**terms, "generator": total}
+
+    def _judged(self, one: Round, made: Tensor) -> Terms:
+        """What the critic says of `made`, once it has learned in this step."""
+        if self._adversary is None or one.said_of_real is None:
+            return {}
+        said_of_made = self._adversary.judge(made)
+        terms: Terms = {}
         if self.config.adversarial_weight:
-            terms["adversarial"] = adversary.fooled(said_of_made)
-            losses.append(self.config.adversarial_weight * terms["adversarial"])
+            terms["adversarial"] = self._adversary.fooled(said_of_made)
         if self.config.feature_matching_weight:
             # The official weight of a layer, 4 / (n_layers + 1), beside the mean over the scales.
             weight = 4.0 / (self.config.critic.layers + 1)
-            terms["feature_matching"] = weight * feature_matching(said_of_made.features, said_of_real.features)
-            losses.append(self.config.feature_matching_weight * terms["feature_matching"])
-        return losses
+            terms["feature_matching"] = weight * feature_matching(said_of_made.features, one.said_of_real.features)
+        return terms
 
-    def _reconstructed(self, made: Tensor, batch: Batch, terms: dict[str, Tensor]) -> list[Tensor]:
-        """The weighted losses that compare `made` `[B, T]` with the real sound directly."""
-        losses = []
+    def _reconstructed(self, batch: Batch, made: Tensor) -> Terms:
+        """How far `made` `[B, T]` is from the real sound."""
         with torch.set_grad_enabled(self.config.mel_weight > 0):
-            terms["mel_l1"] = mel_l1(made, batch.features, self.component.spec)
-        if self.config.mel_weight:
-            losses.append(self.config.mel_weight * terms["mel_l1"])
+            terms = {"mel_l1": mel_l1(made, batch.features, self.component.spec)}
         if self.config.multi_stft_weight:
             terms["multi_stft"] = multi_resolution_stft(made, batch.audio)
-            losses.append(self.config.multi_stft_weight * terms["multi_stft"])
-        return losses
+        return terms

@@ -1,21 +1,30 @@
-"""A critic and how it is trained against a generator: hinge and least-squares games, one optimiser, no gradient thrown away.
+"""A critic and how it is trained against a generator: three games, one optimiser, no gradient thrown away.
 
-A critic is a network that maps samples `[B, 1, T]` to what it saw: for each of its scales the outputs of all layers, the score
-map last. Real sound should score high. Scores are averaged over a map and added over the scales.
+A critic is a network that maps what it hears (samples `[B, 1, T]`, features ...) to what it saw: for each of its scales the
+outputs of all layers, the score map last. The real should score high. Scores are averaged over a map and added over the scales.
+
+A step of a GAN: the pieces of the batch become `Round`s, `Adversary.learn` teaches the critic with what was made but without its
+gradient, and the generator learns from `Adversary.judge`, whose critic is frozen:
+
+    rounds = play(engine.pieces(batch), real=lambda piece: piece.audio[:, None], make=make)
+    terms = adversary.learn(rounds)
+    terms |= engine.learn(optimiser, rounds, lambda one: fooling(adversary, one.made()))
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from synthkit.training.engine import Engine, frozen
+from synthkit.interfaces import Batch
+from synthkit.training.engine import Engine, Terms, frozen
 
-GameName = Literal["hinge", "least-squares"]
+GameName = Literal["hinge", "least-squares", "bce"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,48 @@ class Judgement:
     def detach(self) -> Judgement:
         """The same numbers without gradient."""
         return Judgement(tuple(tuple(layer.detach() for layer in scale) for scale in self.layers))
+
+
+@dataclass(kw_only=True)
+class Round:
+    """One piece of a batch in one step: the real, and what the generator makes to be taken for it.
+
+    It is made once where the batch is whole. Where it is in pieces, it is made without gradient for the critic and again for the
+    generator, because all those graphs at once are what the memory was too short for. So `make` must give the same both times:
+    what is random comes from `Engine.randn`.
+    """
+
+    batch: Batch
+    real: Tensor
+    """What the critic hears as the real."""
+    make: Callable[[Batch], Tensor]
+    """What the critic hears as the made, of the shape of `real`, with its gradient."""
+    alone: bool
+    """Whether this is the whole batch."""
+    said_of_real: Judgement | None = field(default=None, init=False)
+    """What the critic said of `real` in its own turn, before it learned from it; None before that."""
+    _kept: Tensor | None = field(default=None, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def shown(self) -> Tensor:
+        """What is made, without gradient: for the critic."""
+        if self.alone:
+            self._kept = self.make(self.batch)
+            return self._kept.detach()
+        with torch.no_grad():
+            return self.make(self.batch)
+
+    def made(self) -> Tensor:
+        """What is made, with its gradient: for the generator, once."""
+        kept, self._kept = self._kept, None
+        return self.make(self.batch) if kept is None else kept
+
+
+def play(pieces: Sequence[Batch], *, real: Callable[[Batch], Tensor], make: Callable[[Batch], Tensor]) -> list[Round]:
+    """A round for each piece of a batch (see `Engine.pieces`)."""
+    return [Round(batch=piece, real=real(piece), make=make, alone=len(pieces) == 1) for piece in pieces]
 
 
 @dataclass(frozen=True)
@@ -68,12 +119,17 @@ GAMES: Mapping[GameName, Game] = {
         critic=lambda real, made: (1 - real).square().mean() + made.square().mean(),
         generator=lambda made: (1 - made).square().mean(),
     ),
+    "bce": Game(
+        critic=lambda real, made: softplus(-real).mean() + softplus(made).mean(),
+        generator=lambda made: softplus(-made).mean(),
+    ),
 }
-"""Hinge (Lim and Ye 2017, used by MelGAN) and least squares (Mao et al. 2017)."""
+"""Hinge (Lim and Ye 2017, used by MelGAN), least squares (Mao et al. 2017), and binary cross-entropy of scores as logits, with the
+generator's loss that does not saturate (Goodfellow et al. 2014, section 3)."""
 
 
 class Adversary:
-    """A critic with its optimiser. One step of a GAN is `learn` on the detached fake, then `judge` on the fake itself."""
+    """A critic with its optimiser. One step of a GAN is `learn` on all rounds, then `judge` on what was made in each."""
 
     def __init__(self, critic: nn.Module, optimiser: torch.optim.Optimizer, game: GameName, engine: Engine) -> None:
         self.critic = critic
@@ -81,20 +137,12 @@ class Adversary:
         self.game = GAMES[game]
         self.engine = engine
 
-    def learn(self, real: Tensor, made: Tensor) -> tuple[Tensor, Judgement]:
-        """One step of the critic on `[B, 1, T]` each.
-
-        Returns its loss and what it said of `real` before the step, both detached. The two are judged one after the other:
-        one batch of both is no faster on a CPU and rounds differently from the published code.
-        """
-        said_of_made, said_of_real = self._judge(made.detach()), self._judge(real)
-        loss = self._total(self.game.critic, said_of_real.scores, said_of_made.scores)
-        self.engine.backward(loss, self.optimiser)
-        self.engine.update(self.optimiser)
-        return loss.detach(), said_of_real.detach()
+    def learn(self, rounds: Sequence[Round]) -> Terms:
+        """One step of the critic. Returns its loss, `critic`, and leaves in each round what it said of the real before the step."""
+        return self.engine.learn(self.optimiser, rounds, self._loss)
 
     def judge(self, made: Tensor) -> Judgement:
-        """What the critic says of `made` `[B, 1, T]`; the gradient goes to `made` alone, none is computed for the critic."""
+        """What the critic says of `made`; the gradient goes to `made` alone, none is computed for the critic."""
         with frozen(self.critic):
             return self._judge(made)
 
@@ -102,9 +150,17 @@ class Adversary:
         """The generator's adversarial loss: small where the critic takes the made for real."""
         return self._total(self.game.generator, said_of_made.scores)
 
-    def _judge(self, samples: Tensor) -> Judgement:
-        return Judgement(tuple(tuple(scale) for scale in self.critic(samples)))
+    def _loss(self, one: Round) -> tuple[Tensor, Terms]:
+        # One after the other: one batch of both is no faster on a CPU and rounds differently from MelGAN's published code.
+        said_of_made, said_of_real = self._judge(one.shown()), self._judge(one.real)
+        one.said_of_real = said_of_real.detach()
+        loss = self._total(self.game.critic, said_of_real.scores, said_of_made.scores)
+        return loss, {"critic": loss}
+
+    def _judge(self, heard: Tensor) -> Judgement:
+        return Judgement(tuple(tuple(scale) for scale in self.critic(heard)))
 
     @staticmethod
     def _total(loss: Callable[..., Tensor], *scores: Sequence[Tensor]) -> Tensor:
-        return torch.stack([loss(*maps) for maps in zip(*scores, strict=True)]).sum()
+        """The loss of each scale's maps, added, in float32 whatever autocast made of the scores."""
+        return torch.stack([loss(*(score.float() for score in maps)) for maps in zip(*scores, strict=True)]).sum()

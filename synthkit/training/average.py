@@ -30,32 +30,42 @@ class Average:
             name: {key: value.detach().clone() for key, value in network.state_dict().items()}
             for name, network in networks.items()
         }
-        """The averaged state of each network."""
+        """The averaged state of each network: what is no floating-point number, such as a counter, is that of the last update."""
 
     @torch.no_grad()
     def update(self) -> None:
         """Take the present weights into account: once per step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, network in self._sources.items():
-            for key, value in network.state_dict().items():
-                mean = self.networks[name][key]
-                if mean.is_floating_point():
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
+        means: list[Tensor] = []
+        values: list[Tensor] = []
+        for mean, value in self._pairs():
+            if mean.is_floating_point():
+                means.append(mean)
+                values.append(value)
+            else:
+                mean.copy_(value)
+        if means:
+            torch._foreach_lerp_(means, values, 1 - decay)
         self.updates += 1
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it, the networks have the averaged weights."""
-        live = {
-            name: {key: value.detach().clone() for key, value in network.state_dict().items()}
-            for name, network in self._sources.items()
-        }
-        for name, network in self._sources.items():
-            network.load_state_dict(self.networks[name])
+        """Within it, the networks have the averaged weights, and `networks` here the live ones: they change places, nothing is copied.
+
+        What is written to the weights within it changes the average.
+        """
+        pairs = list(self._pairs())
+        for mean, value in pairs:
+            mean.data, value.data = value.data, mean.data
         try:
             yield
         finally:
-            for name, network in self._sources.items():
-                network.load_state_dict(live[name])
+            for mean, value in reversed(pairs):
+                mean.data, value.data = value.data, mean.data
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each averaged tensor with the parameter or buffer that it is the mean of."""
+        for name, network in self._sources.items():
+            means = self.networks[name]
+            for key, value in network.state_dict(keep_vars=True).items():
+                yield means[key], value
