@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections import deque
@@ -21,7 +22,7 @@ from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar
 
 from synthkit._catalog import Catalog, Offered
-from synthkit._data.worker import Work, serve
+from synthkit._data.worker import BEGUN, Work, serve
 from synthkit.config import Config
 from synthkit.errors import ClipReport, DatasetError, PluginError
 from synthkit.interfaces import Clip, Dataset
@@ -30,8 +31,11 @@ from synthkit.remote import only_here
 Result = TypeVar("Result")
 
 _CLIPS_PER_WORKER = 8
+_GIVEN = 3
+"""Clips that a worker may have at once: one that is being written, one that is being decoded, and the next."""
 _END_SECONDS = 10.0
 """How long a process that has nothing left to do may take to end."""
+_birth = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +67,11 @@ class Source:
         return dataset
 
     def __reduce__(self) -> tuple[Any, ...]:  # as names and JSON: a class of a plugin file cannot be imported elsewhere
-        return _rebuild, (self.catalog, self.offered.full_name, self.config.model_dump_json())
+        return rebuild, (self.catalog, self.offered.full_name, self.config.model_dump_json())
 
 
-def _rebuild(catalog: Catalog, name: str, config: str) -> Source:
+def rebuild(catalog: Catalog, name: str, config: str) -> Source:
+    """The source of a data set called `name` with the settings `config`, in JSON, that were checked elsewhere."""
     offered = catalog.find("dataset", name)
     settings = catalog.config_class(offered).model_validate_json(config, context={"check_files": False})
     return Source(catalog=catalog, offered=offered, config=settings)
@@ -139,6 +144,13 @@ def work_on(
         here = False
     if here or any(map(only_here, files)):
         return (yield from work_here(source, dataset, clips, work))
+    yield from work_apart(source, clips, work, workers, seconds)
+
+
+def work_apart(
+    source: Source, clips: Sequence[Clip], work: Work[Result], workers: int, seconds: float | None
+) -> Generator[tuple[Clip, Result | Crashed], None, None]:
+    """`work_on` in processes beside this one, whatever the clips are."""
     crew = _Crew(source, work, min(workers, len(clips)), seconds)
     try:
         yield from crew.work_on(deque(clips))
@@ -148,7 +160,7 @@ def work_on(
 
 
 class _Worker:
-    """One process and the clips that it was given: the first is being worked on, the others lie ready for it."""
+    """One process and the clips that it was given; it has begun with the first `begun` of them."""
 
     def __init__(self, source: Source, work: Work[Any]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -158,14 +170,46 @@ class _Worker:
             self.process.start()
         theirs.close()
         self.clips: deque[Clip] = deque()
-        self.since: float | None = None  # when it began with the first clip; None before it can begin
+        self.ready = False
+        self.begun = 0
+        self.since = 0.0  # when it began with the last of them
         self._send((source, work))
 
     def give(self, clip: Clip) -> None:
-        if not self.clips and self.since is not None:
-            self.since = time.monotonic()
+        """One more clip."""
         self.clips.append(clip)
         self._send(clip)
+
+    def hear(self) -> list[tuple[Clip, Any]]:
+        """Take its next message: a clip and its result, if it is one. Raises what it says, or `EOFError` if it has died."""
+        try:
+            message = self.connection.recv()
+        except OSError as error:
+            raise EOFError from error
+        if message == BEGUN:
+            self.begun, self.since = self.begun + 1, time.monotonic()
+            return []
+        failure, result = message
+        if failure is not None:
+            raise failure
+        if not self.ready:
+            self.ready = True
+            return []
+        self.begun -= 1
+        return [(self.clips.popleft(), result)]
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether it has worked on its clip for longer and has nothing to say."""
+        return self.begun > 0 and time.monotonic() - self.since >= seconds and not self.connection.poll()
+
+    def end(self) -> str:
+        """Make sure that it is dead, and say how it died."""
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode
+        self.process.close()
+        self.connection.close()
+        return _death(code)
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # it has died; that is noticed where its answer is awaited
@@ -180,21 +224,19 @@ class _Crew:
         self._workers: list[_Worker] = []
 
     def work_on(self, waiting: deque[Clip]) -> Iterator[tuple[Clip, Any]]:
+        """Yield `(clip, result)` for all that is `waiting`."""
         while waiting or any(worker.clips for worker in self._workers):
             self._assign(waiting)
             for worker in self._until_something_happens():
                 try:
-                    error, result = worker.connection.recv()
-                except (EOFError, OSError):
-                    yield self._bury(worker, waiting)
-                    continue
-                if error is not None:
-                    raise error
-                was_ready, worker.since = worker.since is not None, time.monotonic()
-                if was_ready:
-                    yield worker.clips.popleft(), result
-            for worker in self._overdue():
-                yield self._bury(worker, waiting, timed_out=True)
+                    yield from worker.hear()
+                except EOFError:
+                    worker.process.join(_END_SECONDS)  # it is dying by itself: in which way?
+                    yield from self._bury(worker, waiting)
+            if self._seconds is not None:
+                for worker in [worker for worker in self._workers if worker.is_overdue(self._seconds)]:
+                    reason = f"decoding it took longer than {self._seconds:g} s (prepare.decode_seconds)"
+                    yield from self._bury(worker, waiting, Crashed(code="timed-out", reason=reason))
 
     def dismiss(self) -> None:
         """Let the workers end by themselves, as they do when nobody is there to give them clips."""
@@ -209,57 +251,40 @@ class _Crew:
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
-            worker.process.join()
-            worker.process.close()
-            worker.connection.close()
+            worker.end()
         self._workers.clear()
 
     def _assign(self, waiting: deque[Clip]) -> None:
-        """Give each worker a clip, and a second one that it finds when it is done, as long as there are many."""
+        """Give each worker a clip, and more that it finds when it is done as long as there are enough for all."""
         while len(self._workers) < min(self._size, len(waiting)):
             self._workers.append(_Worker(self._source, self._work))
-        for ahead in (1, 2):
+        for given in range(_GIVEN):
             for worker in self._workers:
-                if len(worker.clips) < ahead and len(waiting) > (ahead - 1) * self._size:
+                if len(worker.clips) <= given and len(waiting) > given * self._size:
                     worker.give(waiting.popleft())
 
     def _until_something_happens(self) -> list[_Worker]:
-        """The workers that have answered or died; none where one is overdue first."""
-        due = [worker.since for worker in self._workers if worker.clips and worker.since is not None]
+        """The workers that have said something or died; none where one is overdue first."""
+        begun = [worker.since for worker in self._workers if worker.begun]
         timeout = None
-        if self._seconds is not None and due:
-            timeout = max(0.0, min(due) + self._seconds - time.monotonic())
+        if self._seconds is not None and begun:
+            timeout = max(0.0, min(begun) + self._seconds - time.monotonic())
         ready = set(wait([worker.connection for worker in self._workers], timeout))
         return [worker for worker in self._workers if worker.connection in ready]
 
-    def _overdue(self) -> list[_Worker]:
-        if self._seconds is None:
-            return []
-        limit = time.monotonic() - self._seconds
-        return [
-            worker
-            for worker in self._workers
-            if worker.clips and worker.since is not None and worker.since <= limit and not worker.connection.poll()
-        ]
-
-    def _bury(self, worker: _Worker, waiting: deque[Clip], *, timed_out: bool = False) -> tuple[Clip, Crashed]:
-        """Take a worker off; the clip that it worked on, and why it is lost. The clips that it had not begun wait again."""
+    def _bury(
+        self, worker: _Worker, waiting: deque[Clip], crashed: Crashed | None = None
+    ) -> Iterator[tuple[Clip, Crashed]]:
+        """Take a worker off. The clip that it was decoding is lost, the others that it had wait again."""
         self._workers.remove(worker)
-        if not timed_out:
-            worker.process.join(_END_SECONDS)
-        worker.process.kill()
-        worker.process.join()
-        how = _death(worker.process.exitcode)
-        worker.process.close()
-        worker.connection.close()
-        if worker.since is None or not worker.clips:
+        how = worker.end()
+        if not worker.ready:
             raise DatasetError(f"a process that should decode the data set {how} before it had begun")
-        clip, *others = worker.clips
-        waiting.extendleft(reversed(others))
-        if timed_out:
-            reason = f"decoding it took longer than {self._seconds:g} s (prepare.decode_seconds)"
-            return clip, Crashed(code="timed-out", reason=reason)
-        return clip, Crashed(code="crashed", reason=f"the process that decoded it {how}")
+        clips = list(worker.clips)
+        if worker.begun:
+            clip = clips.pop(worker.begun - 1)
+            yield clip, crashed or Crashed(code="crashed", reason=f"the process that decoded it {how}")
+        waiting.extendleft(reversed(clips))
 
 
 def _death(code: int | None) -> str:
@@ -274,14 +299,15 @@ def _death(code: int | None) -> str:
 def _undisturbed() -> Iterator[None]:
     """Processes that are born here do not import the user's script (it may have no `if __name__ == "__main__"`), and
     Ctrl-C is not for them: what is blocked at birth stays blocked, and here it arrives a moment later."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
     blocks = hasattr(signal, "pthread_sigmask")
-    if blocks:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _birth:  # one at a time, so that each puts back what was there
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
         if blocks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+            if blocks:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
