@@ -43,6 +43,8 @@ class FMAConfig(Config):
     skip_known_faults: bool = True
     """Leave out clips that are known to be cut short or empty (21 of medium, 6 of them in small; none of full), and copies of
     a track that lies in another split."""
+    partial: bool = False
+    """Only a part of the subset is meant to be there: tracks whose files are not are no loss."""
     mirrors: tuple[str, ...] = ("https://os.unil.cloud.switch.ch/fma/",)
     """Addresses that `data fetch` looks for the archives at, in this order."""
     archive_sha1: dict[str, str] = Field(default={})

@@ -55,8 +55,8 @@ class FMA(Dataset):
         return self._selected.clips[split]
 
     def left_out(self) -> Sequence[ClipReport]:
-        """Known faults, tracks whose files are not there (`missing`) or that have no label (`no-label`), and files that are
-        no tracks of the table (`unlisted`) or of FMA (`not-audio`)."""
+        """Tracks that are not used: a `known-fault`, `missing` (`absent` from a tree that is meant to be partial), without a
+        label (`no-label`); and files that are no tracks of the table (`not-listed`) or of FMA (`not-audio`)."""
         return self._selected.left_out
 
     def expected_seconds(self, clip: Clip) -> tuple[float, float] | None:

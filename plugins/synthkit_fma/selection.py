@@ -122,7 +122,7 @@ def _usable(
         if row.id in faults:
             code, reason = "known-fault", f"its clip is known to be cut: {faults[row.id]:g} s of 30 s"
         elif row.id not in files:
-            code, reason = "missing", "the table has it, but its file is not there"
+            code, reason = "absent" if config.partial else "missing", "the table has it, but its file is not there"
         elif row.label is None and config.labelled == "genre_top":
             code, reason = "no-label", "it has no single root genre (labels: genres takes one of several)"
         elif row.label is None and config.labelled == "genres":
@@ -161,7 +161,7 @@ def _unlisted(index: Index, files: Mapping[int, TrackFile]) -> Iterator[ClipRepo
     there = np.fromiter(files, dtype=np.int32, count=len(files))
     for id in np.setdiff1d(there, index.ids, assume_unique=True).tolist():
         reason = "the table does not have it, so that its licence and its split are not known"
-        yield ClipReport(id=f"{id:06d}", code="unlisted", reason=reason)
+        yield ClipReport(id=f"{id:06d}", code="not-listed", reason=reason)
 
 
 def _counted(left_out: Sequence[ClipReport]) -> str:

@@ -337,6 +337,7 @@ class TestSubsets:
         dataset = fma(small)
         assert len(dataset.clips()) == SMALL - 5
         assert codes(dataset) == {f"{id:06d}": "missing" for id in gone}
+        assert codes(fma(small, partial=True)) == {f"{id:06d}": "absent" for id in gone}
         shutil.move(small / "fma_small", small / "fma_medium")
         assert Counter(codes(fma(small, subset="medium")).values()) == {"missing": 5 + MEDIUM - SMALL}
 
@@ -357,7 +358,7 @@ class TestFiles:
             "000/2.mp3": "not-audio",
             "000/001002.mp3": "not-audio",
             "000/song.MP3": "not-audio",
-            "000001": "unlisted",
+            "000001": "not-listed",
         }
 
     def test_a_file_that_changes_has_another_key(self, small: Path) -> None:
