@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from synthkit._run.folder import RunFolder
-from synthkit.errors import RunError
+from synthkit.errors import RunError, SynthkitError
 
 Kind = Literal["began", "finished", "failed", "stopped", "finding", "rollback"]
 
@@ -54,7 +54,7 @@ def recorded(run: RunFolder, stage: str) -> Iterator[None]:
         yield
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt) or (isinstance(error, RunError) and error.exit_code == 130)
-        text = str(error) or type(error).__name__
+        text = str(error) if isinstance(error, SynthkitError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):  # a full disk is what failed, and the user is told of it
             record(run, Event(kind="stopped" if stopped else "failed", stage=stage, text=text))
         raise

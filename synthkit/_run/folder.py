@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def lock_file(self) -> Path:
+        """Held by the process that runs it."""
+        return self.path / ".lock"
+
+    @property
     def generated(self) -> Path:
         """The folder of generated sound."""
         return self.path / "generated"

@@ -277,7 +277,7 @@ def _prepared(run: RunFolder) -> bool:
 
 @contextmanager
 def _locked(run: RunFolder) -> Iterator[None]:
-    lock = FileLock(run.path / ".lock", timeout=0)
+    lock = FileLock(run.lock_file, timeout=1)  # `synthkit runs` holds it for a moment, to see whether somebody does
     try:
         lock.acquire()
     except Timeout as error:
