@@ -20,7 +20,7 @@ from types import FrameType
 from synthkit._run.place import LAUNCHED
 from synthkit.errors import ProcessLost
 
-_GRACE = 5.0
+_GRACE = 10.0
 """Seconds that processes have to end by themselves once one has failed, and again once they were asked to."""
 _LOOK = 0.05
 """Seconds between two looks at whether a process has ended."""

@@ -154,15 +154,12 @@ class Loop:
     def _due(self, step: int, stop: threading.Event) -> _Due:
         settings = self.settings
         last = step == settings.steps
-        logs = last or step % settings.log_every == 0
-        alone = self.processes.count == 1
         return _Due(
             last=last,
-            logs=logs,
+            logs=last or step % settings.log_every == 0,
             evaluates=last or step % settings.evaluate_every == 0,
             saves=last or step % settings.save_every == 0,
-            # Several processes have to agree, which costs them a word each; once in `log_every` steps is soon enough.
-            stops=stop.is_set() if alone else logs and self.processes.any(stop.is_set()),
+            stops=self.processes.any(stop.is_set()),
         )
 
     def _learn(self, step: int, raw: RawBatch, due: _Due) -> None:
@@ -313,7 +310,7 @@ class Stopped(RunError):
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, so that the step ends and is saved; the second interrupts at once."""
+    """The first Ctrl-C or SIGTERM sets the event, so that the step ends and is saved; the second interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread is given signals
@@ -324,8 +321,9 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

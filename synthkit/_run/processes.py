@@ -101,6 +101,8 @@ def join() -> Iterator[Processes]:
         return
     if LAUNCHED in os.environ:
         end_with_launcher()
+    # Before torch is imported: its own account of a connection that broke would drown the sentence that is said of it.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from synthkit._run.group import Group
 
     group = Group(place)
