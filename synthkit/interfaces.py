@@ -18,9 +18,9 @@ Letters in shapes: `B` batch, `T` samples, `C` channels, `M` mel bands, `N` fram
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from synthkit.errors import ClipReport, DatasetError, PluginError, UnreadableClip
@@ -132,15 +132,20 @@ class Dataset(ABC):
 
     def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Decode every clip and report; headers are not trusted."""
-        from synthkit.audio import check_clip
-
         clips = self.clips()
         reports = []
         for done, clip in enumerate(clips, 1):
-            reports.append(check_clip(clip.id, lambda clip=clip: self.open(clip)))  # type: ignore[misc]
+            reports.append(self.check(clip))
             if progress:
                 progress(done, len(clips))
         return VerifyReport(dataset=type(self).__name__, clips=tuple(reports))
+
+    def check(self, clip: Clip) -> ClipReport:
+        """What decoding one clip to its end shows, held against `expected_seconds`."""
+        from synthkit.audio import check_stream
+
+        report = check_stream(clip.id, lambda: self.stream(clip), self.expected_seconds(clip))
+        return replace(report, file=clip.path or "")
 
     def expected_seconds(self, clip: Clip) -> tuple[float, float] | None:
         """The shortest and the longest that the clip should last, both included; None where nothing is known of it."""
@@ -207,6 +212,23 @@ class Vocoder(Component):
 
         The same features and the same state of `random` give the same samples; an item does not depend on its neighbours.
         """
+
+    @property
+    def latency_frames(self) -> int | None:
+        """How many frames have to follow a frame before `stream` gives its samples; None: all there are."""
+        return None
+
+    def stream(self, frames: Iterable[Tensor], *, random: torch.Generator | None = None) -> Iterator[Tensor]:
+        """Features as they come, `[B, M, n]` each, to samples `[B, t]` as soon as they are certain.
+
+        All that it yields, one after the other, is what `vocode` makes of all the frames. Here it waits for the last one, as a
+        vocoder must that hears the whole; one with a `latency_frames` overrides both.
+        """
+        import torch
+
+        pieces = list(frames)
+        if pieces:
+            yield self.vocode(torch.cat(pieces, dim=-1), random=random)
 
 
 @dataclass(frozen=True, kw_only=True)

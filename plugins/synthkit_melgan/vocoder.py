@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +75,10 @@ class MelGAN(Vocoder):
         Raises:
             ConfigError: where the shape is not `[B, spec.n_mels, N]`.
         """
-        if features.ndim != 3 or features.shape[1] != self.spec.n_mels:
-            raise ConfigError(f"MelGAN needs features [B, {self.spec.n_mels}, N], not {list(features.shape)}")
+        self._check(features)
         hop, samples = self.spec.hop_length, self.spec.samples(features.shape[2])
         out = torch.zeros(features.shape[0], samples, device=features.device)
-        # Blocks of hop samples from the one that holds sample 0 to the one that holds the last.
-        first, last = -math.ceil(self._lead / hop), math.ceil((samples - self._lead) / hop)
+        first, last = self._first_block, math.ceil((samples - self._lead) / hop)
         step = max(1, CHUNK_FRAMES // max(1, len(features)))
         with torch.inference_mode():
             network = self._folded()
@@ -93,6 +91,59 @@ class MelGAN(Vocoder):
                 if progress:
                     progress(stop - first, last - first)
         return out
+
+    @property
+    def latency_frames(self) -> int:
+        """How far the network looks ahead."""
+        return self.generator.context
+
+    def stream(self, frames: Iterable[Tensor], *, random: torch.Generator | None = None) -> Iterator[Tensor]:
+        """Samples `[B, t]` of features `[B, M, n]` that come one after the other; what is kept is the network's context.
+
+        Raises:
+            ConfigError: where a shape is not `[B, spec.n_mels, n]`.
+        """
+        context, hop = self.generator.context, self.spec.hop_length
+        held: Tensor | None = None
+        dropped, arrived, start, made = 0, 0, self._first_block, 0
+        for piece in frames:
+            self._check(piece)
+            held = piece if held is None else torch.cat([held, piece], dim=-1)
+            arrived += piece.shape[-1]
+            stop = arrived - context
+            if stop <= start:
+                continue
+            samples = self._made(held, dropped, start, stop)
+            made += samples.shape[-1]
+            start = stop
+            keep = max(0, start - context)
+            held, dropped = held[..., keep - dropped :], keep
+            yield samples
+        total = self.spec.samples(arrived)
+        if held is not None and total > made:
+            samples = self._made(held, dropped, start, math.ceil((total - self._lead) / hop))
+            yield samples[:, : total - made]
+
+    def _made(self, held: Tensor, dropped: int, start: int, stop: int) -> Tensor:
+        """Samples of the blocks `start..stop`, from frames of which the first `dropped` are gone, in bounded memory."""
+        step = max(1, CHUNK_FRAMES // max(1, len(held)))
+        with torch.inference_mode():
+            network = self._folded()
+            blocks = [
+                self._blocks(network, held, at - dropped, min(at + step, stop) - dropped)
+                for at in range(start, stop, step)
+            ]
+            before = max(0, -(start * self.spec.hop_length + self._lead))
+            return torch.cat(blocks, dim=-1)[:, before:]
+
+    @property
+    def _first_block(self) -> int:
+        """The block of `hop_length` samples that holds sample 0."""
+        return -math.ceil(self._lead / self.spec.hop_length)
+
+    def _check(self, features: Tensor) -> None:
+        if features.ndim != 3 or features.shape[1] != self.spec.n_mels:
+            raise ConfigError(f"MelGAN needs features [B, {self.spec.n_mels}, N], not {list(features.shape)}")
 
     def _folded(self) -> FoldedGenerator:
         """The generator's weights of this moment; folded anew only when one of them has changed."""

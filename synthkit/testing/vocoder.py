@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -104,6 +104,31 @@ def progress(build: Build) -> None:
     expect(not wrong, f"progress is told {wrong[:1]}")
 
 
+def streaming(build: Build) -> None:
+    """`stream` gives the samples of `vocode`, whatever the pieces that frames come in, and no later than `latency_frames` says."""
+    vocoder = fresh(build)
+    whole, late, hop = features(vocoder.spec, 33), vocoder.latency_frames, vocoder.spec.hop_length
+    expected = vocoder.vocode(whole, random=generator())
+    for size in (1, 5, 33):
+        made: list[Tensor] = []
+
+        def pieces(size: int = size, made: list[Tensor] = made) -> Iterator[Tensor]:
+            given = 0
+            for piece in torch.split(whole, size, dim=-1):
+                yield piece
+                given += piece.shape[-1]
+                there = sum(part.shape[-1] for part in made)
+                if late is not None:
+                    expect(there >= (given - late - 1) * hop, f"after {given} frames it has given {there} samples only")
+
+        for part in vocoder.stream(pieces(), random=generator()):
+            made.append(part)
+        together = torch.cat(made, dim=-1)
+        expect(together.shape == expected.shape, f"pieces of {size} frames give {list(together.shape)} samples")
+        apart = distance(together, expected)
+        expect(apart <= CLOSE, f"pieces of {size} frames give samples that differ by {apart:.2g}")
+
+
 def silence(build: Build) -> None:
     """Silence stays silence: what a vocoder without networks makes of it lies 60 dB below full scale.
 
@@ -117,4 +142,4 @@ def silence(build: Build) -> None:
     expect(level <= 1e-3, f"silent features give a level of {level:.2g}")
 
 
-LAWS = (length, values, independence, determinism, nothing_changed, saved_and_loaded, progress, silence)
+LAWS = (length, values, independence, determinism, nothing_changed, saved_and_loaded, progress, streaming, silence)

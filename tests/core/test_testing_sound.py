@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -204,6 +204,20 @@ class Hissing(Hiss):
         return super().vocode(features + 5, random=random)
 
 
+class Unsteady(Voice):
+    """Makes each piece louder than the last."""
+
+    def stream(self, frames: Iterable[Tensor], *, random: torch.Generator | None = None) -> Iterator[Tensor]:
+        for number, piece in enumerate(frames):
+            yield self.vocode(piece) * 0.9**number
+
+
+class Dawdling(Voice):
+    """Waits for everything although it promises not to."""
+
+    latency_frames = 2
+
+
 class Brief(Model):
     def generate(self, request: Request, **rest: Any) -> Tensor:
         return super().generate(request, **rest)[..., 1:]
@@ -270,6 +284,8 @@ VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("vocoder", "nothing-changed", Wearing, "changes map.weight"),
     ("vocoder", "saved-and-loaded", Secret, "in no network"),
     ("vocoder", "progress", Boasting, "(2, 1)"),
+    ("vocoder", "streaming", Unsteady, "samples that differ"),
+    ("vocoder", "streaming", Dawdling, "0 samples only"),
     ("vocoder", "silence", Hissing, "a level of"),
     ("model", "length", Brief, "gives [1, 12, 7]"),
     ("model", "determinism", Global, "changes torch's global random state"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ def build(spec: FeatureSpec = SPEC, **changes: Any) -> MelGAN:
 
 def noise(count: int, samples: int) -> Tensor:
     return torch.rand(count, samples, generator=torch.Generator().manual_seed(2)) - 0.5
+
+
+def some_features(items: int, frames: int) -> Tensor:
+    return torch.randn(items, SPEC.n_mels, frames, generator=torch.Generator().manual_seed(3)) - 2
 
 
 def inner_network(vocoder: MelGAN, features: Tensor) -> Tensor:
@@ -177,3 +182,33 @@ def test_features_of_another_shape_are_refused() -> None:
         build().vocode(torch.zeros(20, 8))
     with pytest.raises(ConfigError, match=r"\[B, 20, N\], not \[1, 80, 8\]"):
         build().vocode(torch.zeros(1, 80, 8))
+
+
+@pytest.mark.parametrize("framing", ["same", "center", "valid"])
+@pytest.mark.parametrize("size", [1, 2, 7, 13, 40, 100])
+def test_a_stream_is_what_the_whole_makes(framing: Any, size: int) -> None:
+    vocoder = build(dataclasses.replace(SPEC, framing=framing))
+    whole = some_features(2, 100)
+    expected = vocoder.vocode(whole)
+    made = torch.cat(list(vocoder.stream(whole.split(size, dim=-1))), dim=-1)
+    assert made.shape == expected.shape
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+
+
+def test_a_stream_gives_samples_as_soon_as_the_network_has_heard_enough() -> None:
+    vocoder = build()
+    arrived = 0
+
+    def frames() -> Iterator[Tensor]:
+        nonlocal arrived
+        for frame in some_features(1, 30).split(1, dim=-1):
+            arrived += 1
+            yield frame
+
+    delays = []
+    made = 0
+    for piece in vocoder.stream(frames()):
+        made += piece.shape[-1]
+        delays.append(arrived - made // vocoder.spec.hop_length)
+    assert delays[:-1] == [vocoder.latency_frames] * (30 - vocoder.generator.context)
+    assert delays[-1] == 0
