@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ __all__ = [
     "Audio",
     "Stream",
     "check_clip",
+    "check_stream",
     "encode_wav",
     "read",
     "stream",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _STREAM_BLOCK = 2**15  # frames
+_TOO_LOUD = 8.0  # what lossy decoders give above full scale stays below 2
 _OGG_BLOCK = 4096  # libsndfile 1.2.2 crashes when a long sound goes into its Vorbis encoder in one call
 _FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -251,39 +253,66 @@ def read(path: Place) -> Audio:
 
 
 def check_clip(id: str, open: Callable[[], Audio]) -> ClipReport:
-    """Decode one clip with `open` and report what it gave. An `AudioError` or `OSError` is the clip's fault.
-
-    Codes beside those of `read`: `silent` (every sample is zero) and `truncated` (usable, but shorter than promised).
+    """`check_stream` of a sound that is in memory.
 
     >>> check_clip("a", lambda: Audio(np.zeros(8000), 8000)).code
     'silent'
     """
+    return check_stream(id, lambda: nullcontext(open().stream()))
+
+
+def check_stream(
+    id: str, open: Callable[[], AbstractContextManager[Stream]], expected: tuple[float, float] | None = None
+) -> ClipReport:
+    """Decode one clip with `open` to its end and report what it gave. An `AudioError` or `OSError` is the clip's fault.
+
+    Codes beside those of `read`: `silent` (every sample is zero), `truncated` (usable, but shorter than promised),
+    `too-short` and `too-long` (not as many seconds as `expected`), `too-loud` (far above full scale).
+    """
+    peak = energy = 0.0
+    finite = True
     try:
-        audio = open()
+        with open() as sound:
+            for block in sound:
+                loudest = float(max(block.max(), -block.min()))
+                finite = finite and math.isfinite(loudest)
+                peak = max(peak, loudest)
+                energy += float(np.vdot(block, block)) if finite else 0.0
     except UnreadableClip as error:
         return ClipReport(id=id, code=error.code, reason=error.reason)
     except (AudioError, OSError) as error:
         return ClipReport(id=id, code="unreadable", reason=str(error))
-    peak = audio.peak
-    if not audio.frames:
-        code, reason = "empty", "it has no samples"
-    elif not math.isfinite(peak):
-        code, reason = "not-finite", "some of its samples are not finite numbers"
-    elif peak == 0.0:
-        code, reason = "silent", "every sample is zero"
-    elif audio.note:
-        code, reason = "truncated", audio.note
-    else:
-        code, reason = "ok", ""
+    code, reason = _verdict(sound, peak if finite else math.nan, expected)
     return ClipReport(
         id=id,
         code=code,
         reason=reason,
-        seconds=audio.seconds,
-        sample_rate=audio.sample_rate,
-        channels=audio.channels,
-        peak=peak,
+        seconds=sound.seconds,
+        sample_rate=sound.sample_rate,
+        channels=sound.channels,
+        peak=peak if finite else 0.0,
+        rms=math.sqrt(energy / (sound.frames * sound.channels)) if finite and sound.frames else 0.0,
     )
+
+
+def _verdict(sound: Stream, peak: float, expected: tuple[float, float] | None) -> tuple[str, str]:
+    """The code of a clip that was decoded to its end, and the reason."""
+    least, most = expected or (0.0, math.inf)
+    if not sound.frames:
+        return "empty", "it has no samples"
+    if not math.isfinite(peak):
+        return "not-finite", "some of its samples are not finite numbers"
+    if peak == 0.0:
+        return "silent", "every sample is zero"
+    if sound.note:
+        return "truncated", sound.note
+    if sound.seconds < least:
+        return "too-short", f"it lasts {sound.seconds:.2f} s, and should last at least {least:g} s"
+    if sound.seconds > most:
+        return "too-long", f"it lasts {sound.seconds:.2f} s, and should last at most {most:g} s"
+    if peak > _TOO_LOUD:
+        return "too-loud", f"its peak is {peak:.4g}, where full scale is 1: its samples are not scaled as sound is"
+    return "ok", ""
 
 
 def _tags(container: str, metadata: Mapping[str, str]) -> dict[str, str]:

@@ -94,13 +94,16 @@ class ClipReport:
     id: str
     code: str
     """`ok`, or one word for what is wrong: `missing`, `changed`, `empty`, `unreadable`, `truncated`, `too-short`,
-    `silent`, `not-finite`, `out-of-memory`, `crashed`, `timed-out`. The sound of a `truncated` or `silent` clip can be
-    read all the same."""
+    `too-long`, `too-loud`, `silent`, `not-finite`, `out-of-memory`, `crashed`, `timed-out`. The sound of a `truncated`,
+    `too-long`, `too-loud` or `silent` clip can be read all the same."""
     reason: str = ""
     seconds: float = 0.0
     sample_rate: int = 0
     channels: int = 0
     peak: float = 0.0
+    """Largest magnitude of a sample; 1 is full scale."""
+    rms: float = 0.0
+    """Root of the mean square of all samples; 0 where it was not measured."""
     file: str = ""
     """The file, where there is one."""
 

@@ -70,36 +70,54 @@ def info(context: Context, what: str, settings: tuple[str, ...], sample: int) ->
 
 @command.command("verify")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result for every clip here.")
+@click.option("--workers", default=0, type=click.IntRange(0), help="Processes that decode.  [default: as many as help]")
+@click.option(
+    "--decode-seconds",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Longest time for one clip.",
+)
+@click.option("--fresh", is_flag=True, help="Do not go on from where the last verify was stopped.")
 @_with_what
 @click.pass_context
-def verify(ctx: click.Context, context: Context, what: str, settings: tuple[str, ...], json_file: Path | None) -> None:
-    """Decode every clip and list what is wrong; the exit code is 1 if anything is."""
-    from synthkit._cli.tables import show_table
+def verify(
+    ctx: click.Context,
+    context: Context,
+    what: str,
+    settings: tuple[str, ...],
+    json_file: Path | None,
+    workers: int,
+    decode_seconds: float,
+    fresh: bool,
+) -> None:
+    """Decode every clip and list what is wrong; the exit code is 1 if anything is.
+
+    Stopped at any moment, it goes on where it was when it is called again.
+    """
     from synthkit._data.prepare import NO_LOSS
-    from synthkit._data.verify import verify as verify_all
+    from synthkit._data.verify import Verification
     from synthkit._stages.prepare import index, showing
-    from synthkit.storage import write_json
 
     source = find_source(what, settings, context)
     dataset = source.build()
     index(dataset, context.reporter)
+    verification = Verification(source, dataset)
+    if fresh:
+        verification.forget()
+    if verification.known:
+        context.reporter.say(f"verify goes on: {verification.known} clips were decoded before it was stopped")
     with showing(context.reporter, "verify") as progress:
-        reports = verify_all(source, dataset, progress)
+        reports = verification.run(workers, progress, decode_seconds)
     left_out = dataset.left_out()
-    bad = [*left_out, *(report for report in reports if report.code != "ok")]
     if json_file:
-        everything = {"clips": [asdict(report) for report in reports], "left_out": [asdict(one) for one in left_out]}
-        try:
-            write_json(json_file, {"dataset": source.offered.full_name, **everything})
-        except OSError as error:
-            raise SynthkitError(f"cannot write {str(json_file)!r}: {error.strerror or error}") from error
-    if bad:
-        rows = [(report.id, report.code, f"{report.seconds:.3g} s", report.reason) for report in bad[:_SHOWN]]
-        show_table(context, ("clip", "what", "length", "why"), rows)
-        if len(bad) > _SHOWN:
-            _print(context, f"... and {len(bad) - _SHOWN} more; --json FILE lists all")
+        _write_result(json_file, source, reports, left_out)
+    wrong = [report for report in reports if report.code != "ok"]
+    _show_wrong(context, [*wrong, *sorted(left_out, key=lambda report: report.code in NO_LOSS)])
     _print(context, f"{len(reports)} clips decoded: {_codes(reports)}")
-    ctx.exit(int(any(report.code not in NO_LOSS for report in bad)))
+    if left_out:
+        _print(context, f"{len(left_out)} left out: {_codes(left_out)}")
+    ctx.exit(int(any(report.code not in NO_LOSS for report in (*wrong, *left_out))))
 
 
 @command.command("fetch")
@@ -186,6 +204,35 @@ def _show_sound(context: Context, reports: Sequence[ClipReport], clips: int) -> 
         show_table(context, ("rate", "channels", "clips", "sound", "shortest", "middle", "longest"), rows)
     if reports:
         _print(context, f"measured on {len(reports)} of {clips} clips: {_codes(reports)}")
+
+
+def _show_wrong(context: Context, wrong: Sequence[ClipReport]) -> None:
+    from synthkit._cli.tables import show_table
+
+    if wrong:
+        rows = [
+            (one.id, one.code, *((f"{one.seconds:.2f} s", f"{one.peak:.2f}") if one.seconds else ("", "")), one.reason)
+            for one in wrong[:_SHOWN]
+        ]
+        show_table(context, ("clip", "what", "length", "peak", "why"), rows)
+    if len(wrong) > _SHOWN:
+        _print(context, f"... and {len(wrong) - _SHOWN} more; --json FILE lists all")
+
+
+def _write_result(file: Path, source: Source, reports: Sequence[ClipReport], left_out: Sequence[ClipReport]) -> None:
+    from synthkit.storage import write_json
+
+    content = {
+        "dataset": source.offered.full_name,
+        "settings": source.config.model_dump(mode="json"),
+        "codes": Counter(report.code for report in (*reports, *left_out)),
+        "clips": [asdict(report) for report in reports],
+        "left_out": [asdict(report) for report in left_out],
+    }
+    try:
+        write_json(file, content)
+    except OSError as error:
+        raise SynthkitError(f"cannot write {str(file)!r}: {error.strerror or error}") from error
 
 
 def _codes(reports: Sequence[ClipReport]) -> str:

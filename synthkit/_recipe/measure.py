@@ -16,7 +16,7 @@ from synthkit.errors import ClipReport
 MIN_SECONDS = 0.05
 """A shorter clip has no sound to speak of."""
 
-_USABLE = ("ok", "truncated", "silent")
+_USABLE = ("ok", "truncated", "silent", "too-loud")
 _MOST_LABELS = 200
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "eval", "test"}
 
