@@ -53,8 +53,9 @@ def replacing(path: Path, *, within: Path | None = None) -> Iterator[BinaryIO]:
             there until `clear_unfinished` finds it. None: the folder of `path`.
     """
     folder = within or path.parent
-    for needed in {folder, path.parent}:
-        needed.mkdir(parents=True, exist_ok=True)
+    for needed in (folder, path.parent):
+        if not needed.is_dir():
+            needed.mkdir(parents=True, exist_ok=True)
     temporary, stream = _create_locked(folder, path.name)
     try:
         with stream:

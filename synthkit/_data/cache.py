@@ -12,9 +12,11 @@ import json
 import math
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -77,23 +79,28 @@ def lookup(key: str, sample_rate: int) -> Stored | None:
     return stored if size == len(header) + 2 * stored.frames + length + _TAIL.size else None
 
 
-def store(key: str, sample_rate: int, sound: Stream, check: Callable[[], None] = lambda: None) -> Stored:
+def store(key: str, sample_rate: int, sound: Stream) -> Stored:
     """Mix a sound down, resample it, round it to 16 bits and write its entry, in constant memory however long it is.
 
     Sound that is 16-bit at this rate is kept exactly. Other sound is scaled so that its peak is full scale: what lies
     beyond 1 is not clipped, and a sample is off by half a `step` at most.
-
-    Args:
-        key: Identity of the content.
-        sample_rate: Rate of the entry, Hz.
-        sound: What to store.
-        check: Called when all is decoded and nothing is stored yet; what it raises keeps it so.
 
     Raises:
         UnreadableClip: where decoding fails, there is nothing to store (`empty`, `too-short`) or a sample is not finite
             (`not-finite`).
         DatasetError: where the cache cannot be written.
     """
+    return begin_to_store(key, sample_rate, sound)()
+
+
+def begin_to_store(
+    key: str, sample_rate: int, sound: Stream, check: Callable[[], None] = lambda: None
+) -> Callable[[], Stored]:
+    """`store` in two steps: the second, which is to call what this returns, forces the entry to the disk and names it.
+
+    `check` is called when all is decoded and nothing is written yet; what it raises keeps it so.
+    """
+    file = cache_root() / entry_file(key, sample_rate)
     with Spool(unfinished()) as spool:
         spool.fill(sound, sample_rate)
         if not sound.frames:
@@ -113,8 +120,16 @@ def store(key: str, sample_rate: int, sound: Stream, check: Callable[[], None] =
             channels=sound.channels,
             note=sound.note,
         )
-        _write(cache_root() / entry_file(key, sample_rate), stored, spool)
-    return stored
+        with ExitStack() as opened, _errors_of(file):
+            _write(opened.enter_context(replacing(file, within=unfinished())), stored, spool)
+            whole = opened.pop_all()
+
+    def finish() -> Stored:
+        with _errors_of(file):
+            whole.close()
+        return stored
+
+    return finish
 
 
 def unfinished() -> Path:
@@ -122,14 +137,18 @@ def unfinished() -> Path:
     return cache_root() / "unfinished"
 
 
-def _write(file: Path, stored: Stored, spool: Spool) -> None:
+def _write(stream: BinaryIO, stored: Stored, spool: Spool) -> None:
     note = json.dumps(asdict(stored)).encode("ascii")
+    stream.write(_header(stored.frames))
+    for integers in spool.integers():
+        stream.write(integers.data)
+    stream.write(note + _TAIL.pack(len(note), _MAGIC))
+
+
+@contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
     try:
-        with replacing(file, within=unfinished()) as stream:
-            stream.write(_header(stored.frames))
-            for integers in spool.integers():
-                stream.write(integers.data)
-            stream.write(note + _TAIL.pack(len(note), _MAGIC))
+        yield
     except OSError as error:
         raise disk_error(file, error) from error
 

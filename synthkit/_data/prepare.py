@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from synthkit._data.cache import Stored, entry_file, lookup, store, unfinished
+from synthkit._data.cache import Stored, begin_to_store, entry_file, lookup, unfinished
 from synthkit._data.pool import Crashed, Source, Spread, work_on
 from synthkit._data.prepared import Entry, Prepared
 from synthkit.errors import AudioError, ClipReport, DatasetError, UnreadableClip
@@ -104,7 +104,7 @@ def fill(
             new.setdefault(clip.key, clip)
     clear_unfinished(unfinished())
     try:
-        work = partial(_decode, sample_rate)
+        work = Decode(sample_rate)
         with closing(spread(source, dataset, list(new.values()), work, workers, decode_seconds)) as results:
             for done, (clip, result) in enumerate(results, 1):
                 found[clip.key] = result.report(clip) if isinstance(result, Crashed) else result
@@ -180,26 +180,39 @@ def write_quarantine(prepared: Prepared, path: Path) -> None:
     )
 
 
-def _decode(sample_rate: int, dataset: Dataset, clip: Clip) -> Stored | ClipReport:
-    """Decode one clip into the cache. What is wrong with the clip is returned, what is wrong with the cache is raised."""
-    stored = lookup(clip.key, sample_rate)  # by now another process that prepares the same may have made it
-    if stored:
-        return stored
-    try:
-        with dataset.stream(clip) as sound:
-            return store(clip.key, sample_rate, sound, partial(_check_unchanged, clip))
-    except UnreadableClip as error:
-        code, reason = error.code, error.reason
-    except (AudioError, OSError) as error:
-        code, reason = "unreadable", str(error)
-    except MemoryError:
-        code, reason = "out-of-memory", "it does not fit into the memory that there is for a process that decodes"
-    if code != "missing":
+@dataclass(frozen=True)
+class Decode:
+    """The work: decode one clip into the cache. What is wrong with the clip is returned, with the cache raised."""
+
+    sample_rate: int
+
+    def __call__(self, dataset: Dataset, clip: Clip) -> Stored | ClipReport:
+        return self.begin(dataset, clip)()
+
+    def begin(self, dataset: Dataset, clip: Clip) -> Callable[[], Stored | ClipReport]:
+        """All but forcing the entry to the disk."""
+        stored = lookup(clip.key, self.sample_rate)  # by now another process that prepares the same may have made it
+        if stored:
+            return partial(_same, stored)
         try:
-            _check_unchanged(clip)  # a file that is being replaced may look damaged
+            with dataset.stream(clip) as sound:
+                return begin_to_store(clip.key, self.sample_rate, sound, partial(_check_unchanged, clip))
         except UnreadableClip as error:
             code, reason = error.code, error.reason
-    return ClipReport(id=clip.id, code=code, reason=reason)
+        except (AudioError, OSError) as error:
+            code, reason = "unreadable", str(error)
+        except MemoryError:
+            code, reason = "out-of-memory", "it does not fit into the memory that there is for a process that decodes"
+        if code != "missing":
+            try:
+                _check_unchanged(clip)  # a file that is being replaced may look damaged
+            except UnreadableClip as error:
+                code, reason = error.code, error.reason
+        return partial(_same, ClipReport(id=clip.id, code=code, reason=reason))
+
+
+def _same(result: Stored | ClipReport) -> Stored | ClipReport:
+    return result
 
 
 def _check_unchanged(clip: Clip) -> None:

@@ -9,9 +9,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from synthkit.errors import PluginError
 from synthkit.interfaces import Clip, Dataset
@@ -20,26 +22,76 @@ Result = TypeVar("Result")
 Work = Callable[[Dataset, Clip], Result]
 """A function of a module (or a partial of one), so that another process can import it."""
 
+BEGUN = "begun"
+"""What a process says when it begins with a clip."""
+
+
+@runtime_checkable
+class InTwoSteps(Protocol):
+    """Work whose end is spent waiting (for a disk): a process of the pool begins with the next clip meanwhile."""
+
+    def begin(self, dataset: Dataset, clip: Clip) -> Callable[[], Any]:
+        """Do all but the last step of the work, and return what does the last step and gives the result."""
+
 
 def serve(connection: Connection) -> None:
-    """Answer a message `(source, work)` and then each `Clip` with `(error or None, result)`, until the other end closes."""
+    """Answer a message `(source, work)` with `(error or None, None)`, then each `Clip` with `BEGUN` and
+    `(error or None, result)`, in their order, until the other end closes."""
     _settle()
+    line = _Line(connection)
     dataset: Dataset | None = None
-    while True:
+    with ThreadPoolExecutor(1) as ending:  # one, so that the answers keep their order
+        while (message := line.next()) is not None:
+            try:
+                content = ForkingPickler.loads(message)
+                if dataset is None:
+                    source, work = content
+                    dataset, end = source.build(), _nothing
+                else:
+                    line.say(BEGUN)
+                    end = _begin(work, dataset, content)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the work was ordered
+                end = partial(_fail, error)
+            ending.submit(line.answer, end)
+
+
+def _begin(work: Work[Any], dataset: Dataset, clip: Clip) -> Callable[[], Any]:
+    if isinstance(work, InTwoSteps):
+        return work.begin(dataset, clip)
+    result = work(dataset, clip)
+    return lambda: result
+
+
+def _nothing() -> None:
+    return None
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+class _Line:
+    """The connection to the process that orders the work; two threads speak on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def next(self) -> bytes | None:
+        """The next message, or None where there will be none."""
         try:
-            message = connection.recv_bytes()
+            return self._connection.recv_bytes()
         except (EOFError, OSError):
-            return
+            return None
+
+    def say(self, message: object) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+    def answer(self, end: Callable[[], Any]) -> None:
         try:
-            content = ForkingPickler.loads(message)
-            if dataset is None:
-                source, work = content
-                dataset, result = source.build(), None
-            else:
-                result = work(dataset, content)
-            connection.send((None, result))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the work was ordered
-            connection.send((_portable(error), None))
+            self.say((None, end()))
+        except Exception as error:  # noqa: BLE001 - as in `serve`
+            self.say((_portable(error), None))
 
 
 def _settle() -> None:
