@@ -22,7 +22,7 @@ def catalog() -> Catalog:
 
 
 def test_all_of_them_are_found(root: Path) -> None:
-    assert len(RECIPES) == 5
+    assert len(RECIPES) == 7
     assert set(RECIPES) == set((root / "recipes").glob("*.y*ml"))
 
 
