@@ -41,6 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugins": ("plugins", "Show every plugin and whether it works."),
     "schema": ("schema", "Print the JSON Schema of recipes, for editors."),
     "doctor": ("doctor", "Show what is installed, what mismatches, and the command that mends it."),
+    "runs": ("runs", "List runs: where each stands, and why it stopped."),
+    "compare": ("compare", "Show how runs differ: recipes, curves and scores side by side."),
     "generate": ("generate", "Make new sound with a trained run."),
     "vocode": ("vocode", "Turn a sound into features and back with a vocoder."),
     "data": ("data", "Fetch, verify or measure a data set."),

@@ -13,7 +13,8 @@ from synthkit._stages.report.words import figure
 
 BUCKETS = 240
 """Most points of a training curve; each is the mean of the steps that fall together, in a band from lowest to highest."""
-_SIDE = 1000
+SIDE = 1000
+"""Width and height of a drawing in its own units."""
 _LOG_FROM = 100.0
 """From this ratio of the highest to the lowest value on, the scale is logarithmic."""
 
@@ -29,7 +30,9 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class _Bucket:
+class Bucket:
+    """What became of some steps that follow each other."""
+
     step: float
     low: float
     mean: float
@@ -41,46 +44,47 @@ def chart(label: str, train: Series | None, validation: Series | None) -> Chart:
 
     Raises `ValueError` where both are missing: a term without a finite value has no curve.
     """
-    buckets = _buckets(train) if train else []
+    drawn = buckets(train) if train else []
     points = list(zip(validation.steps, validation.values, strict=True)) if validation else []
-    values = [value for bucket in buckets for value in (bucket.low, bucket.high)] + [value for _, value in points]
+    values = [value for bucket in drawn for value in (bucket.low, bucket.high)] + [value for _, value in points]
     if not values:
         raise ValueError(f"{label} has no finite value")
-    to_y, y_ticks, is_log = _y_scale(min(values), max(values))
-    last = max([points[-1][0] if points else 0, buckets[-1].step if buckets else 0, 1])
+    to_y, y_ticks, is_log = y_scale(min(values), max(values))
+    last = max([points[-1][0] if points else 0, drawn[-1].step if drawn else 0, 1])
 
     def to_x(step: float) -> float:
         return step / last
 
-    layers = [_grid(y_ticks)]
-    if buckets:
-        layers.append(_band(buckets, to_x, to_y))
-        layers.append(_line("train", [(to_x(bucket.step), to_y(bucket.mean)) for bucket in buckets]))
+    layers = [grid(y_ticks)]
+    if drawn:
+        layers.append(_band(drawn, to_x, to_y))
+        layers.append(_line("train", [(to_x(bucket.step), to_y(bucket.mean)) for bucket in drawn]))
     if points:
         layers.extend(_validation(points, to_x, to_y))
     svg = element(
         "svg",
         *layers,
-        viewBox=f"0 0 {_SIDE} {_SIDE}",
+        viewBox=f"0 0 {SIDE} {SIDE}",
         preserveAspectRatio="none",
         role="img",
         aria_label=_describe(label, train, validation),
     )
-    return Chart(svg, _step_ticks(last), y_ticks, is_log)
+    return Chart(svg, step_ticks(last), y_ticks, is_log)
 
 
-def _buckets(series: Series) -> list[_Bucket]:
+def buckets(series: Series) -> list[Bucket]:
+    """The series in at most `BUCKETS` pieces of as many steps each."""
     count = len(series.values)
     size = max(1, math.ceil(count / BUCKETS))
-    buckets = []
+    pieces = []
     for start in range(0, count, size):
         values = series.values[start : start + size]
         steps = series.steps[start : start + size]
-        buckets.append(_Bucket(sum(steps) / len(steps), min(values), sum(values) / len(values), max(values)))
-    return buckets
+        pieces.append(Bucket(sum(steps) / len(steps), min(values), sum(values) / len(values), max(values)))
+    return pieces
 
 
-def _y_scale(low: float, high: float) -> tuple[Callable[[float], float], list[Tick], bool]:
+def y_scale(low: float, high: float) -> tuple[Callable[[float], float], list[Tick], bool]:
     """A map from a value to its place (0 at the top), the ticks, and whether the scale is logarithmic."""
     if low > 0 and high / low > _LOG_FROM:
         bottom, top = math.log10(low) - 0.05, math.log10(high) + 0.05
@@ -105,30 +109,33 @@ def _y_scale(low: float, high: float) -> tuple[Callable[[float], float], list[Ti
     return (lambda value: (top - value) / (top - bottom)), ticks, False
 
 
-def _step_ticks(last: float) -> list[Tick]:
+def step_ticks(last: float) -> list[Tick]:
+    """Round steps from 0 to the last."""
     step = max(1, round(nice_step(last / 4)))
     count = int(last // step) + 1
     return [Tick(number * step / last, f"{number * step:,}" if number else "step 0") for number in range(count)]
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
+def path(points: Sequence[tuple[float, float]]) -> str:
+    """The `d` of a line through places (0 to 1 from left to right and from top to bottom)."""
     ending = "h0" if len(points) == 1 else ""  # a line of no length with round ends is a dot
-    return "M" + " ".join(f"{x * _SIDE:.1f},{y * _SIDE:.1f}" for x, y in points) + ending
+    return "M" + " ".join(f"{x * SIDE:.1f},{y * SIDE:.1f}" for x, y in points) + ending
 
 
-def _grid(ticks: Sequence[Tick]) -> Markup:
-    lines = "".join(f"M0,{tick.place * _SIDE:.1f}H{_SIDE}" for tick in ticks)
+def grid(ticks: Sequence[Tick]) -> Markup:
+    """A level line for each tick."""
+    lines = "".join(f"M0,{tick.place * SIDE:.1f}H{SIDE}" for tick in ticks)
     return element("path", class_="grid", d=lines)
 
 
-def _band(buckets: Sequence[_Bucket], to_x: Callable[[float], float], to_y: Callable[[float], float]) -> Markup:
+def _band(buckets: Sequence[Bucket], to_x: Callable[[float], float], to_y: Callable[[float], float]) -> Markup:
     upper = [(to_x(bucket.step), to_y(bucket.high)) for bucket in buckets]
     lower = [(to_x(bucket.step), to_y(bucket.low)) for bucket in reversed(buckets)]
-    return element("path", class_="band", d=_path(upper + lower) + "Z")
+    return element("path", class_="band", d=path(upper + lower) + "Z")
 
 
 def _line(name: str, points: Sequence[tuple[float, float]]) -> Markup:
-    return element("path", class_=f"line {name}", d=_path(points))
+    return element("path", class_=f"line {name}", d=path(points))
 
 
 def _validation(
@@ -138,7 +145,7 @@ def _validation(
     places = [(to_x(step), to_y(value)) for step, value in points]
     layers = []
     if points[0][0] == 0:
-        layers.append(element("path", class_="start", d=f"M0,{places[0][1] * _SIDE:.1f}H{_SIDE}"))
+        layers.append(element("path", class_="start", d=f"M0,{places[0][1] * SIDE:.1f}H{SIDE}"))
     layers.append(_line("validation", places))
     every = max(1, len(points) // 60)
     for number, ((step, value), (x, y)) in enumerate(zip(points, places, strict=True)):
@@ -146,7 +153,7 @@ def _validation(
         if number % every and not is_end:
             continue
         # unlike a circle, it stays round however the drawing is stretched
-        dot = element("path", class_="dot end" if is_end else "dot", d=_path([(x, y)]))
+        dot = element("path", class_="dot end" if is_end else "dot", d=path([(x, y)]))
         layers.append(element("g", element("title", f"validation at step {step:,}: {figure(value)}"), dot))
     return layers
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from synthkit._recipe.model import Recipe
+from synthkit._run.events import Event
 from synthkit._run.folder import RunFolder
 from synthkit._stages.report import scores
 from synthkit._stages.report.scores import Result, finite
@@ -27,6 +28,8 @@ class Findings:
     data: DataSummary
     environment: Mapping[str, str]
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    """What was found wrong with the training, and rollbacks."""
 
     @property
     def title(self) -> str:
@@ -84,6 +87,7 @@ def figures(findings: Findings) -> dict[str, Any]:
         "scores": [scores.to_json(result) for result in findings.results],
         "validation": {part: _validation(history) for part, history in findings.history.items()},
         "steps": dict(_trained(findings)),
+        "noticed": [asdict(event) for event in findings.events],
         "clips": [_clip(item, findings.run) for item in findings.items],
         "data": {
             "name": data.name,

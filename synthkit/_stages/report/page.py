@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
@@ -32,9 +33,21 @@ def render(findings: Findings, reporter: Reporter) -> str:
         ("recipe", "Recipe", recipe_section(findings)),
         ("environment", "Environment", environment_section(findings)),
     ]
+    return document(f"{findings.title} · synthkit report", _header(findings), sections)
+
+
+def document(title: str, header: Markup, sections: Sequence[tuple[str, str, Markup]], style: str = "") -> str:
+    """A whole page that needs nothing else.
+
+    Args:
+        title: Of the window.
+        header: What stands above everything.
+        sections: Anchor, heading and content of each.
+        style: CSS beside that of all pages.
+    """
     links = [element("li", element("a", heading, href=f"#{anchor}")) for anchor, heading, _ in sections]
     body = content(
-        _header(findings),
+        header,
         element("nav", element("ul", *links), aria_label="Parts of this page"),
         element(
             "main",
@@ -56,11 +69,11 @@ def render(findings: Findings, reporter: Reporter) -> str:
             ),
         ),
     )
-    style, script = _resource("style.css"), _resource("script.js")
+    style, script = _resource("style.css") + style, _resource("script.js")
     return Template(_resource("template.html")).substitute(
         policy=_policy(style, script),
         version=content(__version__),
-        title=content(f"{findings.title} · synthkit report"),
+        title=content(title),
         icon=data_uri("image/svg+xml", _ICON.encode()),
         style=style,
         script=script,
@@ -99,11 +112,12 @@ def _header(findings: Findings) -> Markup:
         element("h1", findings.title),
         element("p", sentence(findings), class_="lead"),
         element("p", description, class_="description") if description else None,
-        element("dl", *(_tile(*tile) for tile in _tiles(findings)), class_="tiles"),
+        element("dl", *(tile(*values) for values in _tiles(findings)), class_="tiles"),
     )
 
 
-def _tile(value: str, meaning: str) -> Markup:
+def tile(value: str, meaning: str) -> Markup:
+    """One of the few numbers to see first."""
     return element("div", element("dt", meaning), element("dd", value))
 
 

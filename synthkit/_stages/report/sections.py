@@ -11,7 +11,7 @@ from synthkit._stages.report.findings import Findings
 from synthkit._stages.report.listening import axes
 from synthkit._stages.report.markup import Markup, content, element
 from synthkit._stages.report.scores import Result
-from synthkit._stages.report.sources import History, Series
+from synthkit._stages.report.sources import GROUPS, History, Series
 from synthkit._stages.report.words import change, duration, figure, measured, plural
 from synthkit.interfaces import ClipReport
 
@@ -97,16 +97,18 @@ def _part(findings: Findings, part: str, history: History) -> Markup:
     charts = [_chart(term, history.train.get(term), history.validation.get(term)) for term in history.terms]
     numbers = [
         [element("th", element("code", f"{group}/{term}"), scope="row"), *_series_cells(series)]
-        for group, terms in (("validation", history.validation), ("train", history.train), ("rate", history.rate))
-        for term, series in terms.items()
+        for group in GROUPS
+        for term, series in getattr(history, group).items()
     ]
-    head = _heads("Term", "First", "Last", "Lowest", "Highest", "Values", "Not finite")
+    noticed = dict.fromkeys(event.text for event in findings.events if event.part == part)
+    head = heads("Term", "First", "Last", "Lowest", "Highest", "Values", "Not finite")
     return content(
         element("h3", name),
         *(
             element("p", sentence, class_="verdict" if number == 0 else None)
             for number, sentence in enumerate(_verdicts(history))
         ),
+        element("ul", *(element("li", text) for text in noticed), class_="problems") if noticed else None,
         element("div", *charts, class_="charts"),
         element(
             "details", element("summary", "The numbers behind the curves"), table(f"Numbers of {name}", head, numbers)
@@ -185,7 +187,7 @@ def data_section(findings: Findings) -> Markup:
     }
     return content(
         facts_list(facts),
-        table("Splits", _heads("Split", "Clips", "Duration"), rows, class_="narrow"),
+        table("Splits", heads("Split", "Clips", "Duration"), rows, class_="narrow"),
         element("h3", "Left out"),
         _clip_reports("Clips that were left out", data.left_out, "could not be used")
         if data.left_out
@@ -210,7 +212,7 @@ def _clip_reports(name: str, reports: Sequence[ClipReport], verdict: str) -> Mar
     return element(
         "details",
         element("summary", f"{plural(len(reports), 'clip')} {verdict}: {counts}"),
-        table(name, _heads("Clip", "What", "Why"), rows, class_="reports"),
+        table(name, heads("Clip", "What", "Why"), rows, class_="reports"),
         open=len(reports) <= _FEW,
     )
 
@@ -232,7 +234,7 @@ def _licences(findings: Findings) -> Markup:
         [element("th", licence, scope="row"), element("td", ", ".join(titles), class_="text")]
         for licence, titles in covered.items()
     ]
-    return table("Licences", _heads("Licence", "Clips"), rows)
+    return table("Licences", heads("Licence", "Clips"), rows)
 
 
 def recipe_section(findings: Findings) -> Markup:
@@ -278,5 +280,6 @@ def table(name: str, head: Iterable[Markup], rows: Iterable[Iterable[Markup]], *
     return element("div", grid, class_="scroll", tabindex="0", role="region", aria_label=name)
 
 
-def _heads(*names: str) -> list[Markup]:
+def heads(*names: str) -> list[Markup]:
+    """The head of a table's columns."""
     return [element("th", name, scope="col") for name in names]

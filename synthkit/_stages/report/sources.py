@@ -117,6 +117,10 @@ class Series:
         return self.values[-1]
 
 
+GROUPS = ("validation", "train", "rate", "norm", "balance")
+"""What a row of `metrics.jsonl` tells of a part: `part/group/term`."""
+
+
 @dataclass(kw_only=True)
 class History:
     """What one part wrote while it learned: term -> values."""
@@ -124,6 +128,11 @@ class History:
     train: dict[str, Series] = field(default_factory=dict)
     validation: dict[str, Series] = field(default_factory=dict)
     rate: dict[str, Series] = field(default_factory=dict)
+    """Speed, memory and learning rates."""
+    norm: dict[str, Series] = field(default_factory=dict)
+    """Norms of gradients by optimiser."""
+    balance: dict[str, Series] = field(default_factory=dict)
+    """Losses of critics as a share of an undecided one's."""
 
     @property
     def terms(self) -> list[str]:
@@ -163,7 +172,7 @@ def read_history(file: Path) -> dict[str, History]:
         for key, value in row.items():
             part, _, rest = key.partition("/")
             group, _, term = rest.partition("/")
-            if group in ("train", "validation", "rate") and term:
+            if group in GROUPS and term:
                 number_value = float(value) if isinstance(value, int | float) else math.nan
                 values.setdefault((part, group, term), {})[step] = number_value
     return _histories(values)

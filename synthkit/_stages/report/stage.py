@@ -7,6 +7,7 @@ from typing import Any
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.model import Block, Recipe
+from synthkit._run.events import read_events
 from synthkit._run.folder import RunFolder, write_text
 from synthkit._run.reporter import Reporter
 from synthkit._stages.report import environment, scores
@@ -37,6 +38,7 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
         data=read_data(run),
         environment=environment.describe(str(device), _plugins(recipe)),
         stage_seconds=read_stage_seconds(run),
+        events=tuple(event for event in read_events(run) if event.kind in ("finding", "rollback")),
     )
     content = figures(findings)
     write_json(run.report_json, content)
