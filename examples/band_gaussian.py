@@ -98,22 +98,18 @@ class BandLikelihood(Objective):
         return {"adam": self.adam}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        loss = self._nats(batch)
-        self.engine.backward(loss, self.adam)
-        self.engine.update(self.adam)
-        return {"nats": loss.detach()}
+        return self.engine.learn(self.adam, self.engine.pieces(batch), self._loss)
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        return {"nats": self._nats(batch).detach()}
+        return self._loss(batch)[1]
 
-    def _nats(self, batch: Batch) -> Tensor:
-        labels = (
-            batch.labels
-            if batch.labels is not None
-            else torch.zeros(len(batch), dtype=torch.long, device=self.engine.device)
-        )
-        mean, sigma = self.bands(labels)
-        return (0.5 * ((batch.features - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)).mean()
+    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is learned from, a mean over the items, and the terms that are told."""
+        labels = batch.labels if batch.labels is not None else torch.zeros(len(batch), dtype=torch.long)
+        mean, sigma = self.bands(labels.to(self.engine.device))
+        distance = (batch.features - mean) / sigma
+        nats = (0.5 * distance.square() + sigma.log() + 0.5 * math.log(2 * math.pi)).mean()
+        return nats, {"nats": nats}
 
 
 @hookimpl

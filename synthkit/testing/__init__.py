@@ -10,10 +10,10 @@ A battery is a list of checks, one for each law; pytest runs each as a test of i
     @pytest.mark.parametrize("check", declaration("synthkit_hum.plugin"), ids=str)
     def test_the_declaration(check): check()
 
-`build` is always a function that builds the component anew, because some laws compare two of them. It takes no argument,
-but for a tracker, which is given its folder. The objective's function builds its component and an `Engine` too:
+`build` is always a function that builds the component anew, because some laws compare two of them. It takes no argument, but
+for a tracker, which is given its folder, and an objective, which is given its engine and builds its component too:
 
-    battery("objective", lambda: HumObjective(HumObjectiveConfig(), Hum(HumConfig(), SPEC), Engine()))
+    battery("objective", lambda engine: HumObjective(HumObjectiveConfig(), Hum(HumConfig(), SPEC), engine))
 
 Without pytest, `check_vocoder(build)` and its siblings run a whole battery and raise one `AssertionError` that lists every
 law that is broken. Components are built and tried on the CPU.
@@ -49,6 +49,7 @@ from synthkit.testing import tracker as _tracker
 from synthkit.testing import vocoder as _vocoder
 from synthkit.testing.check import Check, checks, run
 from synthkit.testing.declaration import declaration
+from synthkit.training.engine import Engine
 
 _LAWS: dict[Kind, tuple[Callable[..., None], ...]] = {
     "dataset": _dataset.LAWS,
@@ -107,13 +108,16 @@ def check_model(build: Callable[[], GenerativeModel], *, config: Config | None =
 
 
 def check_objective(
-    build: Callable[[], Objective],
+    build: Callable[[Engine], Objective],
     *,
     config: Config | None = None,
     batch: Batch | None = None,
     still: Sequence[str] = (),
 ) -> None:
-    """Try every law of objectives; options as in `battery`. Raises `AssertionError` naming the laws that are broken."""
+    """Try every law of objectives; `build` is given the engine, options are as in `battery`.
+
+    Raises `AssertionError` naming the laws that are broken.
+    """
     run(battery("objective", build, config=config, batch=batch, still=still))
 
 

@@ -1,9 +1,9 @@
-"""Laws of objectives: what a step may change, and that a stopped training goes on as if it had not been stopped."""
+"""Laws of objectives: what a step may change, that a stopped training goes on, and that it does not matter how a batch is shared."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,28 +12,27 @@ from torch import Tensor, nn
 
 from synthkit.interfaces import Batch, Objective
 from synthkit.testing.check import BrokenLaw, changed, copy_of, distance, expect, transplant
+from synthkit.testing.sharing import Build, in_half_precision, in_pieces, shared_by_two
 from synthkit.testing.sounds import sounds
-from synthkit.training.engine import seeded
+from synthkit.training.engine import Engine, seeded
 
-Build = Callable[[], Objective]
 FRAMES = 32
-ITEMS = 2
 
 
 def learning(build: Build, seed: int = 1) -> Objective:
-    """A new objective, its component's initial weights drawn from `seed`."""
+    """A new objective on an engine of its own, its component's initial weights drawn from `seed`."""
     with seeded(seed):
-        return build()
+        return build(Engine())
 
 
-def batch_for(objective: Objective) -> Batch:
-    """Two crops of 32 frames with their features, and with labels where the component has any."""
+def batch_for(objective: Objective, items: int = 2) -> Batch:
+    """Crops of 32 frames with their features, and with labels where the component has any."""
     from synthkit import dsp
 
     spec = objective.component.spec
-    audio = sounds(spec.sample_rate, spec.samples(FRAMES), ITEMS)
-    labels = torch.arange(ITEMS) % len(names) if (names := getattr(objective.component, "labels", ())) else None
-    return Batch(audio=audio, features=dsp.log_mel(audio, spec), labels=labels, clips=("a", "b"))
+    audio = sounds(spec.sample_rate, spec.samples(FRAMES), items)
+    labels = torch.arange(items) % len(names) if (names := getattr(objective.component, "labels", ())) else None
+    return Batch(audio=audio, features=dsp.log_mel(audio, spec), labels=labels, clips=tuple("abc"[:items]))
 
 
 def networks_of(objective: Objective) -> dict[str, nn.Module]:
@@ -154,6 +153,24 @@ def resumption(build: Build, batch: Batch | None = None, still: Sequence[str] = 
     _expect_same_networks(straight, resumed, "after resuming at step 2 and going on to step 4")
 
 
+def a_batch_in_pieces(build: Build, batch: Batch | None = None, still: Sequence[str] = ()) -> None:
+    """A batch learned in two pieces gives the gradients and terms of the whole, or it is refused with a `ConfigError`."""
+    in_pieces(build, batch or batch_for(learning(build), items=3))
+
+
+def a_batch_shared(build: Build, batch: Batch | None = None, still: Sequence[str] = ()) -> None:
+    """Two processes that share a batch give together the gradients and terms of one that has all of it.
+
+    For that a loss is a mean over the items, an item does not depend on its neighbours, and noise is drawn with `Engine.randn`.
+    """
+    shared_by_two(build, batch or batch_for(learning(build), items=3))
+
+
+def half_precision(build: Build, batch: Batch | None = None, still: Sequence[str] = ()) -> None:
+    """With bf16, terms and gradients are finite, and gradients are float32 all the same."""
+    in_half_precision(build, batch or batch_for(learning(build)))
+
+
 def _check_terms(what: str, terms: Mapping[str, Tensor]) -> None:
     expect(bool(terms), f"{what} returns no term")
     for name, value in terms.items():
@@ -212,4 +229,7 @@ LAWS = (
     an_evaluation_changes_nothing,
     repeatability,
     resumption,
+    a_batch_in_pieces,
+    a_batch_shared,
+    half_precision,
 )

@@ -173,6 +173,6 @@ def test_the_example_of_a_single_file_keeps_the_laws(root: Path) -> None:
         return catalog.build(model, settings, SPEC, ("high", "low"))
 
     checks = battery("model", build, config=settings)
-    checks += battery("objective", lambda: catalog.build(objective, learning, build(), Engine()), config=learning)
+    checks += battery("objective", lambda engine: catalog.build(objective, learning, build(), engine), config=learning)
     for check in checks:
         check()

@@ -15,7 +15,7 @@ from synthkit.errors import ConfigError
 from synthkit.interfaces import Batch
 from synthkit.specs import FeatureSpec
 from synthkit.testing import battery
-from synthkit.training.engine import Engine, seeded
+from synthkit.training.engine import Engine, Numerics, seeded
 from synthkit_melgan.config import CriticConfig, MelGANConfig, MelGANObjectiveConfig
 from synthkit_melgan.objective import MelGANObjective
 from synthkit_melgan.vocoder import MelGAN
@@ -27,14 +27,17 @@ SETTINGS = {
     "all-losses": MelGANObjectiveConfig(
         critic=CRITIC, adversarial="least-squares", mel_weight=5.0, multi_stft_weight=1.0
     ),
+    "bce": MelGANObjectiveConfig(critic=CRITIC, adversarial="bce", feature_matching_weight=0, mel_weight=1.0),
     "reconstruction": MelGANObjectiveConfig(adversarial_weight=0, feature_matching_weight=0, mel_weight=1.0),
 }
 # While both scores lie within the hinge's margin, the gradients of the real and the made cancel at the last bias.
 STILL = ("objective.critic.*.layer_4.bias",)
 
 
-def build(config: MelGANObjectiveConfig = SETTINGS["official"], spec: FeatureSpec = SPEC) -> MelGANObjective:
-    return MelGANObjective(config, MelGAN(MelGANConfig(channels=4, ratios=(4, 4, 2, 2)), spec), Engine())
+def build(
+    config: MelGANObjectiveConfig = SETTINGS["official"], spec: FeatureSpec = SPEC, engine: Engine | None = None
+) -> MelGANObjective:
+    return MelGANObjective(config, MelGAN(MelGANConfig(channels=4, ratios=(4, 4, 2, 2)), spec), engine or Engine())
 
 
 def plucks(step: int, count: int = 4, frames: int = 32, spec: FeatureSpec = SPEC) -> Batch:
@@ -61,7 +64,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     [
         check
         for config in SETTINGS.values()
-        for check in battery("objective", lambda c=config: build(c), config=config, still=STILL)
+        for check in battery("objective", lambda engine, c=config: build(c, engine=engine), config=config, still=STILL)
     ],
     ids=str,
 )
@@ -82,6 +85,7 @@ def test_default_settings_are_the_official_ones() -> None:
     [
         ("official", {"critic", "adversarial", "feature_matching", "mel_l1", "generator"}),
         ("all-losses", {"critic", "adversarial", "feature_matching", "mel_l1", "multi_stft", "generator"}),
+        ("bce", {"critic", "adversarial", "mel_l1", "generator"}),
         ("reconstruction", {"mel_l1", "generator"}),
     ],
 )
@@ -124,21 +128,62 @@ def test_the_generators_step_computes_no_gradient_for_the_critic() -> None:
     turns: list[str] = []
 
     class Watching(Engine):
-        def backward(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        def update(self, optimiser: torch.optim.Optimizer) -> None:
             turn = next(name for name, one in objective.optimisers.items() if one is optimiser)
-            held = [parameter.grad for parameter in objective.networks["critic"].parameters()]
-            copies = [grad.clone() for grad in held if grad is not None]
-            super().backward(loss, optimiser)
-            if turn == "generator":
-                after = [parameter.grad for parameter in objective.networks["critic"].parameters()]
-                assert all(one is other for one, other in zip(held, after, strict=True))
-                assert all(torch.equal(one, other) for one, other in zip(copies, after, strict=True))
+            gradients = [parameter.grad for parameter in objective.networks["critic"].parameters()]
+            if turn == "critic":
+                self.held = [(gradient, gradient.clone()) for gradient in gradients if gradient is not None]
+                assert len(self.held) == len(gradients)
+            else:
+                for (held, copy), gradient in zip(self.held, gradients, strict=True):
+                    assert held is gradient
+                    assert torch.equal(copy, gradient)
             turns.append(turn)
+            super().update(optimiser)
 
-    vocoder = MelGAN(MelGANConfig(channels=4, ratios=(4, 4, 2, 2)), SPEC)
-    objective = MelGANObjective(SETTINGS["official"], vocoder, Watching())
+    objective = build(engine=Watching())
     objective.step(plucks(0))
     assert turns == ["critic", "generator"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_while_the_critic_warms_up_it_learns_alone(accumulate: int) -> None:
+    config = MelGANObjectiveConfig(critic=CRITIC, mel_weight=1.0, adversarial_from_step=1, critic_warmup=2)
+    with seeded(1):
+        objective = build(config, engine=Engine("cpu", Numerics(accumulate=accumulate)))
+    networks = {"generator": objective.component.generator, "critic": objective.networks["critic"]}
+    moved = []
+    for step in range(4):
+        before = {name: copy(network) for name, network in networks.items()}
+        told = objective.step(plucks(step))
+        moved.append({name for name, network in networks.items() if not same(before[name], copy(network))})
+        assert ("critic" in told, "generator" in told) == ("critic" in moved[-1], "generator" in moved[-1])
+    assert moved == [{"generator"}, {"critic"}, {"critic"}, {"generator", "critic"}]
+
+
+def test_in_pieces_the_sound_is_made_again_for_the_generator_and_in_one_piece_once() -> None:
+    made = []
+    for accumulate in (1, 4):
+        objective = build(engine=Engine("cpu", Numerics(accumulate=accumulate)))
+        forwards: list[bool] = []
+        objective.component.generator.register_forward_hook(lambda *_, f=forwards: f.append(torch.is_grad_enabled()))
+        objective.step(plucks(0))
+        made.append(forwards)
+    assert made == [[True], [False] * 4 + [True] * 4]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_it_learns_in_half_precision_almost_as_in_float32(precision: Any) -> None:
+    errors = {}
+    for one in ("fp32", precision):
+        engine = Engine("cpu", Numerics(precision=one))
+        with seeded(1):
+            objective = build(SETTINGS["all-losses"], engine=engine)
+        for step in range(12):
+            objective.step(plucks(step))
+        errors[one] = float(objective.evaluate(plucks(1000))["multi_stft"])
+        assert all(parameter.dtype == torch.float32 for parameter in objective.component.generator.parameters())
+    assert errors[precision] == pytest.approx(errors["fp32"], rel=0.05)
 
 
 def test_crops_that_are_too_short_are_refused_with_the_shortest_that_works() -> None:
@@ -165,6 +210,8 @@ def test_settings_that_teach_nothing_are_refused() -> None:
         MelGANObjectiveConfig(adversarial_weight=0, feature_matching_weight=0)
     with pytest.raises(ValidationError, match="set mel_weight or multi_stft_weight"):
         MelGANObjectiveConfig(adversarial_from_step=10)
+    with pytest.raises(ValidationError, match="critic_warmup needs a critic"):
+        MelGANObjectiveConfig(adversarial_weight=0, feature_matching_weight=0, mel_weight=1.0, critic_warmup=5)
 
 
 def test_sixty_steps_halve_the_mel_error() -> None:
