@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / ".lock"
 
     @property
+    def shards(self) -> Path:
+        """What each shard of the stage prepare did."""
+        return self.path / "shards"
+
+    @property
     def generated(self) -> Path:
         """The folder of generated sound."""
         return self.path / "generated"

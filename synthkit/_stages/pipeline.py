@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from synthkit._catalog import Catalog
+from synthkit._data.pool import Spread, work_on
 from synthkit._recipe.from_run import source_checkpoint
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Block, Recipe, Training
@@ -51,10 +53,12 @@ def run_recipe(
     fresh: bool = False,
     reporter: Reporter | None = None,
     processes: Processes | None = None,
+    spread: Spread = work_on,
 ) -> RunFolder:
     """Check a recipe and run its stages `first` to `last` in its run folder (`runs/NAME` of the working folder by default).
 
-    Of several processes the main one does so, and the others learn with it.
+    Of several processes the main one does so, and the others learn with it. `spread` says how clips are prepared: in
+    processes of this machine, or on a cluster.
 
     Raises:
         RecipeError: with every mistake, before anything runs.
@@ -69,7 +73,8 @@ def run_recipe(
     run = folder_of(recipe, run_dir, tiny=tiny)
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        Pipeline(recipe, run, catalog, Logged(run.log_file, reporter), processes).go(wanted, resume=resume, fresh=fresh)
+        pipeline = Pipeline(recipe, run, catalog, Logged(run.log_file, reporter), processes, spread)
+        pipeline.go(wanted, resume=resume, fresh=fresh)
     processes.share({"run": str(run.path), "train": False})
     return run
 
@@ -107,10 +112,16 @@ class Pipeline:
     """The stages of one recipe in one run folder."""
 
     def __init__(
-        self, recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes
+        self,
+        recipe: Recipe,
+        run: RunFolder,
+        catalog: Catalog,
+        reporter: Reporter,
+        processes: Processes,
+        spread: Spread,
     ) -> None:
         self.recipe, self.run, self.catalog, self.reporter = recipe, run, catalog, reporter
-        self.processes = processes
+        self.processes, self.spread = processes, spread
 
     def go(self, wanted: Sequence[str], *, resume: bool, fresh: bool) -> None:
         """Run the wanted stages, skipping those whose inputs are as they were and whose outputs are there."""
@@ -140,7 +151,7 @@ class Pipeline:
             if name == "train":
                 self._train()
             else:
-                _stage_function(name)(self.recipe, self.run, self.catalog, self.reporter)
+                _stage_function(name, self.spread)(self.recipe, self.run, self.catalog, self.reporter)
         seconds = time.perf_counter() - began
         row = {
             "fingerprint": _fingerprint(inputs),
@@ -252,7 +263,12 @@ class Pipeline:
         return self.run.report_html.is_file() and self.run.report_json.is_file()
 
     def _clear(self) -> None:
-        for folder in (self.run.path / "checkpoints", self.run.generated, self.run.path / "tensorboard"):
+        for folder in (
+            self.run.path / "checkpoints",
+            self.run.generated,
+            self.run.path / "tensorboard",
+            self.run.shards,
+        ):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (
             self.run.stages_file,
@@ -290,11 +306,11 @@ def _locked(run: RunFolder) -> Iterator[None]:
         lock.release()
 
 
-def _stage_function(name: str) -> Stage:
+def _stage_function(name: str, spread: Spread) -> Stage:
     if name == "prepare":
         from synthkit._stages.prepare import prepare
 
-        return prepare
+        return partial(prepare, spread=spread)
     if name == "generate":
         from synthkit._stages.generate import generate
 

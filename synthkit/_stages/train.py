@@ -23,9 +23,9 @@ from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.loading import find_checkpoint, fresh_part
+from synthkit._stages.prepare import crop_samples
 from synthkit._stages.report.pictures import feature_image
 from synthkit.interfaces import Component, Objective, Split
-from synthkit.specs import FeatureSpec
 from synthkit.training.average import Average
 from synthkit.training.engine import Numerics, seeded
 from synthkit.training.schedules import Schedule
@@ -176,17 +176,16 @@ class PartTraining:
     def _crops(
         self, split: Split, batch: int, gain: tuple[float, float], rows: range | None = None, attempt: int = 0
     ) -> Crops:
-        spec = self.recipe.spec
-        frames = max(1, round(self.settings.crop_seconds * spec.frames_per_second))
         return Crops(
             self.prepared,
             split,
-            crop_samples=crop_samples(spec, frames),
+            crop_samples=crop_samples(self.recipe.spec, self.settings.crop_seconds),
             batch=batch,
             seed=derive_seed(self.recipe.seed, "crops", self.settings.part, split, *([attempt] if attempt else [])),
             peak=self.settings.peak,
             gain=gain,
             rows=rows,
+            short="loop" if self.recipe.prepare.short == "loop" else "pad",
         )
 
     def _validation(self, reporter: Reporter) -> list[RawBatch]:
@@ -198,16 +197,6 @@ class PartTraining:
         count = -(-self.settings.evaluate_items // size)
         crops = self._crops(split, size, (1.0, 1.0))
         return [crops.batch(number) for number in range(1, count + 1)]
-
-
-def crop_samples(spec: FeatureSpec, frames: int) -> int:
-    """Samples of a crop that has about `frames` frames and whose features describe all of it: `spec.samples(n)` of some n.
-
-    >>> crop_samples(FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80), 32)
-    8192
-    """
-    extra = 0 if spec.framing == "same" else 1
-    return spec.samples(frames + extra)
 
 
 def describe_size(component: Component) -> str:
