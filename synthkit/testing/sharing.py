@@ -13,7 +13,7 @@ from synthkit.testing.check import distance, expect
 from synthkit.training.engine import Engine, Numerics, Terms, gradients, seeded
 
 Build = Callable[[Engine], Objective]
-NEARLY = 2e-3
+NEARLY = 1e-3
 """What rounding may change in a gradient beside the largest of its update, and in a term."""
 
 

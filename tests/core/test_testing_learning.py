@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,12 @@ class Voice(Vocoder):
 
 
 class Learning(Objective):
-    """The mean absolute error, beside a critic that learns to predict it."""
+    """The mean absolute error, beside a critic that learns to predict it; takes the batch whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.voice = Voice()
         self.component = self.voice
-        self.engine = Engine()
+        self.engine = engine
         self.critic = nn.Linear(SPEC.hop_length, 1)
         self.adam = torch.optim.Adam([*self.voice.map.parameters(), *self.critic.parameters()], lr=0.01)
 
@@ -77,8 +78,23 @@ class Learning(Objective):
         return {"l1": self.loss(batch).detach()}
 
 
+class InPieces(Learning):
+    """The same in pieces, with noise of each row's own beside the features."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        noise = 0.01 * self.engine.randn(batch, *batch.features.shape[1:])
+        return super().loss(dataclasses.replace(batch, features=batch.features + noise))
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        return self.engine.learn(self.adam, self.engine.pieces(batch), self.told)
+
+    def told(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = self.loss(batch)
+        return loss, {"l1": loss}
+
+
 HONEST: dict[str, tuple[Callable[..., Any], ...]] = {
-    "objective": (Learning,),
+    "objective": (Learning, InPieces),
 }
 
 
@@ -117,8 +133,8 @@ class Lazy(Learning):
 class Leaking(Learning):
     """Changes a parameter that no optimiser holds."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self.adam = torch.optim.Adam(self.voice.map.parameters(), lr=0.01)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -174,6 +190,63 @@ class Pickled(Learning):
         return {**super().state_dict(), "path": Path("x")}
 
 
+class Summing(InPieces):
+    """A sum over the items instead of their mean."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(batch) * len(batch)
+
+
+class TellingTheLast(InPieces):
+    """Learns from all pieces and tells the loss of the last."""
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        super().step(batch)
+        with torch.no_grad():
+            return {"l1": self.loss(self.engine.pieces(batch)[-1])}
+
+
+class Drawing(InPieces):
+    """Draws noise of the size of what it sees from the global generator."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        noise = torch.randn(batch.features.shape)
+        return Learning.loss(self, dataclasses.replace(batch, features=batch.features + noise))
+
+
+class Normalising(Learning):
+    """Divides by the loudest item of the batch it sees."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(batch) / batch.audio.abs().max()
+
+
+class Waiting(Learning):
+    """Updates only where its own share of the batch is loud."""
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.audio.abs().max() < 0.4:
+            return {"l1": self.loss(batch).detach()}
+        return super().step(batch)
+
+
+class Rounding(Learning):
+    """Divides by what half precision takes for nothing."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        sure = self.critic(torch.ones(1, SPEC.hop_length)).square() + 1
+        return super().loss(batch) / ((sure + 1e-3) - sure).mean()
+
+
+class Halved(Learning):
+    """Keeps its weights themselves in half precision."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        if engine.numerics.precision == "bf16":
+            self.voice.map.bfloat16()
+
+
 VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("objective", "terms-of-a-step", Attached, "carries a gradient"),
     ("objective", "terms-of-an-evaluation", Dropping, "and then"),
@@ -187,6 +260,14 @@ VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("objective", "repeatability", Unrepeatable, "after two steps"),
     ("objective", "resumption", Forgetful, "after resuming at step 2"),
     ("objective", "resumption", Pickled, "more than tensors"),
+    ("objective", "a-batch-in-pieces", Summing, "a gradient of update 1 differs"),
+    ("objective", "a-batch-in-pieces", TellingTheLast, "'l1' is"),
+    ("objective", "a-batch-shared", Summing, "a gradient of update 1 differs"),
+    ("objective", "a-batch-shared", Drawing, "a gradient of update 1 differs"),
+    ("objective", "a-batch-shared", Normalising, "a gradient of update 1 differs"),
+    ("objective", "a-batch-shared", Waiting, "the two do not make the same updates"),
+    ("objective", "half-precision", Rounding, "is inf"),
+    ("objective", "half-precision", Halved, "a gradient is torch.bfloat16"),
 ]
 
 
@@ -214,12 +295,12 @@ def test_every_law_has_a_violator() -> None:
 
 
 def test_what_the_first_step_leaves_alone_can_be_said() -> None:
-    class Waiting(Learning):
+    class Late(Learning):
         def loss(self, batch: Batch) -> Tensor:
             return (self.voice.waves(batch.features) - batch.audio).abs().mean()
 
     def check(**options: Any) -> None:
-        found = battery("objective", Waiting, **options)
+        found = battery("objective", Late, **options)
         next(check for check in found if check.name == "objective-a-step-changes")()
 
     with pytest.raises(AssertionError, match=r"objective\.critic\.weight does not change"):
