@@ -12,6 +12,7 @@ import click
 from synthkit._cli.context import Context
 
 if TYPE_CHECKING:
+    from synthkit._data.pool import Spread
     from synthkit._run.folder import RunFolder
 
 
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     metavar="N",
     help="Train in N processes on this machine, a GPU for each or all on the CPU; the recipe's batch is shared among them.",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Prepare on the workers of this Dask scheduler (tcp://host:8786), or of one started here (local).",
+)
+@click.option(
+    "--shard", metavar="I/N", help="With --stage prepare: decode the I-th of N parts; the parts may run side by side."
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -53,6 +62,8 @@ def command(
     fresh: bool,
     run_dir: Path | None,
     devices: int | None,
+    scheduler: str | None,
+    shard: str | None,
 ) -> None:
     """Run RECIPE (a file, or the name of a shipped recipe): prepare, train, generate, report.
 
@@ -62,6 +73,12 @@ def command(
     from synthkit._run.processes import join
     from synthkit._stages.pipeline import run_recipe
 
+    spread = _spread(scheduler)
+    if shard is not None:
+        if stages != "prepare" or resume or fresh or devices:
+            raise click.UsageError("--shard decodes a part of the data set: it goes with --stage prepare")
+        _prepare_shard(context, recipe, overrides, tiny, run_dir, shard, spread)
+        return
     place = find_place(os.environ)
     if devices and place and devices != place.count:
         raise click.UsageError(
@@ -83,9 +100,47 @@ def command(
             fresh=fresh,
             reporter=context.reporter,
             processes=processes,
+            spread=spread,
         )
         if processes.is_main:
             _show(run, context)
+
+
+def _spread(scheduler: str | None) -> Spread:
+    """Processes of this machine, or a cluster, which is asked at once whether it is there."""
+    from synthkit._data.pool import work_on
+
+    if scheduler is None:
+        return work_on
+    from synthkit._data.cluster import Cluster
+
+    cluster = Cluster(scheduler)
+    cluster.require()
+    return cluster
+
+
+def _prepare_shard(
+    context: Context,
+    source: str,
+    overrides: tuple[str, ...],
+    tiny: bool,
+    run_dir: Path | None,
+    shard: str,
+    spread: Spread,
+) -> None:
+    from synthkit._data.shards import Shard
+    from synthkit._stages.shards import prepare_shard
+
+    prepare_shard(
+        source,
+        Shard.parse(shard),
+        catalog=context.catalog,
+        overrides=overrides,
+        tiny=tiny,
+        run_dir=run_dir,
+        reporter=context.reporter,
+        spread=spread,
+    )
 
 
 def _show(run: RunFolder, context: Context) -> None:

@@ -81,6 +81,15 @@ class Done:
     left_out: Mapping[str, ClipReport]
     """Its quarantine: why a clip cannot be used, by its key."""
 
+    def same_as(self, other: Done) -> bool:
+        """Whether it is the result of another one, whoever did the work."""
+        return (self.shard, self.contents, self.settings, self.left_out) == (
+            other.shard,
+            other.contents,
+            other.settings,
+            other.left_out,
+        )
+
     def save(self, folder: Path) -> None:
         """Write it into the folder of a run's shards, whole or not at all. Raises `OSError`."""
         rows = [{"key": key, **asdict(report)} for key, report in self.left_out.items()]
