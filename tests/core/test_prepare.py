@@ -18,14 +18,14 @@ import pytest
 
 from synthkit._catalog import Catalog
 from synthkit._data import Prepared
-from synthkit._data.cache import entry_file, lookup
-from synthkit._data.pool import Source
+from synthkit._data.cache import entry_file, lookup, unfinished
+from synthkit._data.pool import Source, Spread, work_here, work_on
 from synthkit._data.prepare import check, prepare, write_quarantine
 from synthkit._recipe.load import load_text
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._stages.prepare import prepare as prepare_stage
-from synthkit.audio import Audio
+from synthkit.audio import Audio, encode_wav
 from synthkit.errors import DatasetError
 
 RATE = 8000
@@ -109,7 +109,8 @@ def source(name: str, files: Sequence[Path] = (), **settings: object) -> Source:
 
 
 def prepared(of: Source, *, rate: int = RATE, min_seconds: float = 0.05, workers: int = 1) -> tuple[Prepared, int]:
-    """The prepared data, and how many clips were decoded for it."""
+    """The prepared data, and how many clips were decoded for it; by one worker in this process."""
+    spread: Spread = work_here if workers == 1 else work_on
     told: list[tuple[int, int]] = []
     made = prepare(
         of,
@@ -118,6 +119,7 @@ def prepared(of: Source, *, rate: int = RATE, min_seconds: float = 0.05, workers
         min_seconds=min_seconds,
         workers=workers,
         progress=lambda done, total: told.append((done, total)),
+        spread=spread,
     )
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
     assert {total for _, total in told} <= {len(told)}
@@ -139,6 +141,16 @@ class TestIncremental:
         made, decoded = prepared(source("folder", root=root))
         assert (decoded, len(made.entries())) == (3, 9)
         assert prepared(source("folder", root=root), rate=16000)[1] == 9  # another rate is another entry
+
+    def test_ten_more_than_a_thousand_are_ten_to_decode(self, root: Path) -> None:
+        for number in range(1010):
+            (root / f"{number}.wav").write_bytes(encode_wav(Audio(np.full(800, number / 1010), RATE)))
+        later = [(root / f"{number}.wav").rename(root.parent / f"{number}") for number in range(0, 1000, 100)]
+        assert prepared(source("folder", root=root))[1] == 1000
+        for path in later:
+            path.rename(root / f"{path.name}.wav")
+        made, decoded = prepared(source("folder", root=root))
+        assert (decoded, len(made.entries())) == (10, 1010)
 
     def test_copies_are_decoded_once_and_listed_each(self, root: Path) -> None:
         write_tone(root / "a.wav", 300)
@@ -247,7 +259,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 class TestStopped:
-    """A process that hangs in clip 20, reading a pipe, until the test lets it go on or ends it."""
+    """A process that hangs in clip 20, reading a pipe, until the test ends it."""
 
     def begin(self, plugin: Path, marks: Path) -> subprocess.Popen[str]:
         marks.mkdir()
@@ -277,15 +289,13 @@ class TestStopped:
 
     def test_ctrl_c_leaves_whole_entries_and_says_nothing_ugly(self, plugin: Path, tmp_path: Path, cache: Path) -> None:
         running = self.begin(plugin, tmp_path / "marks")
-        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        with (tmp_path / "marks/pipe").open("w"):  # the clip that is being decoded is finished
-            pass
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers too, one of which hangs
         out, err = running.communicate(timeout=60)
         assert running.returncode == 0
         assert out.splitlines()[-1] == "stopped"
         assert err == ""
         self.check_cache(cache)
-        assert not list(cache.rglob("*.tmp"))
+        assert not list(unfinished().iterdir())
 
     @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
     def test_no_process_outlives_a_killed_parent(self, plugin: Path, tmp_path: Path, cache: Path) -> None:
