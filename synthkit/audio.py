@@ -31,6 +31,7 @@ __all__ = [
     "check_stream",
     "encode_wav",
     "read",
+    "resampled_frames",
     "stream",
     "to_int16",
 ]

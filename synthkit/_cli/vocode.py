@@ -13,6 +13,7 @@ from synthkit._cli.context import Context
 from synthkit.errors import AudioError, ConfigError, UnknownName
 
 if TYPE_CHECKING:
+    from synthkit._cli.vocode_stream import Format, Given, Wanted
     from synthkit.audio import Audio
     from synthkit.interfaces import Vocoder
     from synthkit.specs import FeatureSpec
@@ -36,6 +37,32 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.IntRange(min=1), help="Sample rate of OUTPUT, Hz.  [default: the vocoder's]")
 @click.option("--seed", default=0, show_default=True, help="For a vocoder that draws random numbers.")
 @click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--stream", "streams", is_flag=True, help="Work on sound as it comes; INPUT and OUTPUT may be - (a pipe)."
+)
+@click.option(
+    "--input",
+    "given",
+    type=click.Choice(["wav", "s16le", "f32le", "frames"]),
+    default="wav",
+    show_default=True,
+    help="With --stream: what comes from -; `frames` are raw float32 features, frame by frame.",
+)
+@click.option(
+    "--output",
+    "wanted",
+    type=click.Choice(["wav", "s16le", "f32le"]),
+    help="With --stream: what goes out.  [default: wav]",
+)
+@click.option("--sample-rate", type=click.IntRange(min=1), help="With --stream: rate of raw samples that come in, Hz.")
+@click.option("--channels", type=click.IntRange(min=1), default=1, help="With --stream: channels of raw samples.")
+@click.option(
+    "--chunk",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="With --stream: frames to wait for; fewer are sooner heard, more cost less.",
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -47,13 +74,31 @@ def command(
     rate: int | None,
     seed: int,
     device: str,
+    streams: bool,
+    given: Given,
+    wanted: Wanted | None,
+    sample_rate: int | None,
+    channels: int,
+    chunk: int,
 ) -> None:
     """Turn the sound INPUT into features and back into the sound OUTPUT.
 
     The vocoder is the one that RUN (a run or checkpoint folder) has trained, or NAME, one that needs no training;
     `synthkit list vocoder` has them. INPUT is any sound file; OUTPUT ends in .wav, .flac, .ogg or .aiff and is
     replaced where it exists. Channels and length are kept.
+
+    With --stream it can stand in a pipe: `... -f wav - | synthkit vocode RUN - - --stream | ...`.
     """
+    if streams:
+        from synthkit._cli.vocode_stream import Format
+
+        if rate is not None:
+            raise ConfigError("--rate: a stream has the vocoder's own rate; resample it where it goes")
+        form = Format(given=given, wanted=wanted or "wav", sample_rate=sample_rate, channels=channels)
+        _stream(context, vocoder, source, target, form, preset, _parse(settings), device, seed, chunk)
+        return
+    if "-" in (str(source), str(target)):
+        raise ConfigError("- is a pipe, and sound is read from and written to one with --stream only")
     _check_target(source, target)
     from synthkit.audio import read
 
@@ -75,6 +120,42 @@ def command(
         _level(out, sound),
     ]
     context.console.print(f"{target}: {', '.join(parts)}", soft_wrap=True, markup=False)
+
+
+def _stream(
+    context: Context,
+    name: str,
+    source: Path,
+    target: Path,
+    form: Format,
+    preset: str | None,
+    settings: dict[str, Any],
+    device: str,
+    seed: int,
+    chunk: int,
+) -> None:
+    import torch
+
+    from synthkit._cli.vocode_stream import PIPE, read_frames, read_sound, write_sound
+    from synthkit._stages.streaming import frames_stream, vocode_stream
+    from synthkit._stages.synthesis import SpecFeatures
+
+    if target != PIPE and form.wanted == "wav":
+        _check_target(source, target)
+    if form.given == "frames":
+        vocoder = _vocoder(context, name, form.sample_rate or 22050, preset, settings, device)
+        random = torch.Generator(device=vocoder.device).manual_seed(seed)
+        blocks = frames_stream(vocoder, read_frames(source, vocoder), random=random)
+        frames, clipped = write_sound(target, form.wanted, vocoder.spec.sample_rate, blocks)
+    else:
+        with read_sound(source, form) as sound:
+            vocoder = _vocoder(context, name, sound.sample_rate, preset, settings, device)
+            random = torch.Generator(device=vocoder.device).manual_seed(seed)
+            features = SpecFeatures(vocoder.spec)
+            blocks = vocode_stream(vocoder, features, sound, at_least=chunk, random=random)
+            frames, clipped = write_sound(target, form.wanted, vocoder.spec.sample_rate, blocks)
+    seconds = frames / vocoder.spec.sample_rate
+    context.reporter.say(f"{seconds:.2f} s at {vocoder.spec.sample_rate} Hz, {clipped} samples clipped")
 
 
 def _check_target(source: Path, target: Path) -> None:
