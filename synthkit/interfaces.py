@@ -59,6 +59,8 @@ class Clip:
     """One of the data set's `labels`, where it has any."""
     licence: str = ""
     """Licence of this very recording, carried to whatever is made of it."""
+    credit: str = ""
+    """Whom to name for it, and what it is called, as most licences ask; carried along with the licence."""
     stamp: str = ""
     """What `synthkit.storage.stamp` said of the file just before `key` was made of its bytes. Sound of a file that
     looks otherwise after it was decoded is not stored under this key; empty: not checked."""

@@ -21,6 +21,8 @@ _LINE = re.compile(r"([0-9a-f]{40})  (\S.*)")
 class TrackFile:
     """What is known of a track's file before it is opened."""
 
+    path: str
+    """Where it is; a URL on a remote store."""
     key: str
     """What tells its content from that of any other file."""
     stamp: str = ""
@@ -44,15 +46,6 @@ def list_tracks(folder: Place, checksums: dict[str, str]) -> Tracks:
     path; for a file on a remote store it is what the store says of it. Raises `DatasetError`.
     """
     return _list_store(str(folder)) if is_remote(folder) else _list_here(Path(folder), checksums)
-
-
-def track_file(folder: Place, id: int) -> str:
-    """Where a track lies.
-
-    >>> track_file("s3://bucket/fma_small", 2)
-    's3://bucket/fma_small/000/000002.mp3'
-    """
-    return str(join(folder, f"{id:06d}"[:3], f"{id:06d}.mp3"))
 
 
 def read_checksums(folder: Place) -> dict[str, str]:
@@ -89,7 +82,7 @@ def _list_here(root: Path, checksums: dict[str, str]) -> Tracks:
                         status = entry.stat()
                         identity = checksums.get(path) or entry.path
                         key = f"{identity} {status.st_size} {status.st_mtime_ns}"
-                        tracks.files[int(entry.name[:6])] = TrackFile(key, stamp_of(status))
+                        tracks.files[int(entry.name[:6])] = TrackFile(entry.path, key, stamp_of(status))
     except OSError as error:
         raise DatasetError(f"the folder {str(root)!r} cannot be read: {error}") from error
     return tracks
@@ -100,7 +93,7 @@ def _list_store(root: str) -> Tracks:
     files = {path: place for path, place, _ in walk(root) if path.count("/") == 1 and _is_track(path, tracks)}
     for path, key in zip(files, content_keys(list(files.values())), strict=True):
         if isinstance(key, str):  # else it has just vanished
-            tracks.files[int(path[4:10])] = TrackFile(key)
+            tracks.files[int(path[4:10])] = TrackFile(str(files[path]), key)
     return tracks
 
 

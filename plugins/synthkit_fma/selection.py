@@ -15,7 +15,7 @@ from synthkit.errors import ClipReport, DatasetError
 from synthkit.interfaces import SPLITS, Clip, Split
 from synthkit.remote import Place, join
 from synthkit_fma.config import SUBSETS, FMAConfig
-from synthkit_fma.files import TrackFile, list_tracks, read_checksums, track_file
+from synthkit_fma.files import TrackFile, list_tracks, read_checksums
 from synthkit_fma.genres import GenreTree
 from synthkit_fma.index import Index
 from synthkit_fma.tables import TABLE_SUBSETS
@@ -67,13 +67,15 @@ def select(config: FMAConfig, index: Index, metadata: Place, audio: Place) -> Se
         )
     clips: dict[Split | None, list[Clip]] = {None: [], **{split: [] for split in SPLITS}}
     for row in usable:
+        file = tracks.files[row.id]
         clip = Clip(
             id=f"{row.id:06d}",
-            key=tracks.files[row.id].key,
-            path=track_file(audio, row.id),
+            key=file.key,
+            path=file.path,
             label=row.label,
             licence=row.licence,
-            stamp=tracks.files[row.id].stamp,
+            credit=_credit(index, row.id),
+            stamp=file.stamp,
         )
         clips[None].append(clip)
         clips[SPLITS[row.split]].append(clip)
@@ -155,6 +157,13 @@ def _without_copies(rows: Sequence[_Row], contents: Mapping[int, str], left_out:
             reason = f"its file is also that of the track {other.id:06d} in the {SPLITS[other.split]} split"
             left_out.append(ClipReport(id=f"{row.id:06d}", code="known-fault", reason=reason))
     return kept
+
+
+def _credit(index: Index, id: int) -> str:
+    """Artist and title, such as `AWOL: Food`."""
+    row = index.row(id)
+    assert row is not None
+    return ": ".join(filter(None, (index.text(index.artist[row]).strip(), index.text(index.title[row]).strip())))
 
 
 def _unlisted(index: Index, files: Mapping[int, TrackFile]) -> Iterator[ClipReport]:

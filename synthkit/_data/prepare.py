@@ -16,7 +16,7 @@ from synthkit.errors import AudioError, ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import SPLITS, Clip, Dataset, Progress, Split
 from synthkit.storage import cache_root, clear_unfinished, stamp, write_json
 
-NO_LOSS = frozenset(("not-audio", "known-fault", "not-listed", "absent"))
+NO_LOSS = frozenset(("not-audio", "known-fault", "not-listed", "absent", "no-label"))
 """Codes of what was never to be used: it is named, and not counted against the limit."""
 
 _SHOWN = 5
@@ -231,6 +231,7 @@ def _entry(clip: Clip, split: Split, stored: Stored, sample_rate: int) -> Entry:
         id=clip.id,
         label=clip.label,
         licence=clip.licence,
+        credit=clip.credit,
         split=split,
         frames=stored.frames,
         peak=stored.peak,

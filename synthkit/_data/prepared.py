@@ -36,6 +36,8 @@ class Entry:
     """What one stored integer stands for."""
     file: str
     """The cache entry, relative to the cache folder."""
+    credit: str = ""
+    """Whom to name for it, and what it is called."""
 
 
 class Prepared:

@@ -49,6 +49,7 @@ class Item:
     seed: int
     features: Features
     original: Audio | None = None
+    credit: str = ""
 
 
 def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
@@ -134,6 +135,7 @@ def _copies(recipe: Recipe, prepared: Prepared, catalog: Catalog, reporter: Repo
             id=entry.id,
             label=entry.label,
             licence=entry.licence,
+            credit=entry.credit,
             seed=derive_seed(recipe.seed, "generate", number),
             features=extract(extractor, audio),
             original=audio,
@@ -206,6 +208,7 @@ def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, reci
         "title": Path(item.id).stem if item.original is not None else f"{item.label or 'clip'} {number + 1}",
         "label": item.label,
         "licence": item.licence,
+        "credit": item.credit,
         "kind": "generated" if item.original is None else "copy",
         "seed": item.seed,
         "versions": versions,
@@ -233,6 +236,7 @@ def metadata(item: Item, maker: str, recipe: str) -> Mapping[str, str]:
     return {
         "title": item.id,
         "comment": f"{maker}{label}, seed {item.seed}, recipe {recipe}",
+        "artist": item.credit,
         "copyright": item.licence,
         "software": f"synthkit {__version__}",
     }

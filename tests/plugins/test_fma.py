@@ -404,6 +404,14 @@ class TestFiles:
             fma(small).clips()
 
 
+def test_a_clip_knows_its_licence_and_whom_to_name(large: Path) -> None:
+    clips = {int(clip.id): clip for clip in fma(large, subset="large").clips()}
+    for track in read_tracks(large / "fma_metadata/tracks.csv"):
+        assert clips[track.id].licence == track.licence != ""
+        assert clips[track.id].credit == f"{track.artist.strip()}: {track.title.strip()}"
+    assert clips[2].credit == "AWOL: Food"
+
+
 class TestLabels:
     def test_genre_top(self, large: Path, rows: Rows) -> None:
         dataset = fma(large, subset="large", labels="genre_top")

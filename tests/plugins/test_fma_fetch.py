@@ -236,3 +236,5 @@ def test_the_licence_of_each_track_stands_in_what_is_made_of_it(
         for version in item["versions"]:
             with soundfile.SoundFile(run / version["file"]) as file:
                 assert (file.title, file.copyright) == (item["id"], mirror.licences[item["id"]])
+                assert file.artist == item["credit"]
+                assert ": " in file.artist
