@@ -12,6 +12,7 @@ import click
 
 from synthkit._cli.context import Context
 from synthkit._cli.data_export import command as export
+from synthkit._cli.data_merge import command as merge
 from synthkit.errors import ClipReport, RecipeError, SynthkitError, UnknownName, nearest
 from synthkit.interfaces import SPLITS
 from synthkit.remote import is_remote
@@ -33,6 +34,7 @@ def command() -> None:
 
 
 command.add_command(export)
+command.add_command(merge)
 
 
 def _with_what(function: Callable[..., None]) -> Callable[..., None]:
@@ -44,16 +46,24 @@ def _with_what(function: Callable[..., None]) -> Callable[..., None]:
 
 @command.command("info")
 @click.option("--sample", default=200, show_default=True, type=click.IntRange(0), help="Decode at most so many clips.")
+@click.option("--all", "every", is_flag=True, help="Decode every clip.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Also draw it, as a .png or .svg file.")
 @_with_what
-def info(context: Context, what: str, settings: tuple[str, ...], sample: int) -> None:
-    """Count the clips of each split and label, and measure rates, channels and lengths."""
+def info(
+    context: Context, what: str, settings: tuple[str, ...], sample: int, every: bool, picture: Path | None
+) -> None:
+    """Count the clips of each split and label, and measure rates, channels, lengths and levels."""
     from synthkit._data.verify import decode
+    from synthkit._stages.overview import Overview, check_name, draw
     from synthkit._stages.prepare import index, showing
 
+    if picture:
+        check_name(picture)
     source = find_source(what, settings, context)
     dataset = source.build()
     index(dataset, context.reporter)
     clips = dataset.clips()
+    sample = len(clips) if every else sample
     _print(context, f"{source.offered.full_name}: {source.offered.offer.summary}")
     _print(context, f"licence: {dataset.licence or 'not stated'}")
     if dataset.citation:
@@ -63,9 +73,10 @@ def info(context: Context, what: str, settings: tuple[str, ...], sample: int) ->
     with showing(context.reporter, "decode") as progress:
         reports = decode(source, dataset, some, progress=progress)
     _show_sound(context, reports, len(clips))
-    left_out = dataset.left_out()
-    if left_out:
-        _print(context, f"other files, left out: {_codes(left_out)}; `synthkit data verify` lists them")
+    _show_left_out(context, dataset.left_out())
+    if picture:
+        draw(Overview.of(what.rstrip("/").rsplit("/", 1)[-1], dataset, reports), picture)
+        _print(context, f"picture: {picture}")
 
 
 @command.command("verify")
@@ -113,7 +124,9 @@ def verify(
     if json_file:
         _write_result(json_file, source, reports, left_out)
     wrong = [report for report in reports if report.code != "ok"]
-    _show_wrong(context, [*wrong, *sorted(left_out, key=lambda report: report.code in NO_LOSS)])
+    counts = Counter(report.code for report in left_out)
+    rarest_first = sorted(left_out, key=lambda report: (report.code in NO_LOSS, counts[report.code]))
+    _show_wrong(context, [*wrong, *rarest_first])
     _print(context, f"{len(reports)} clips decoded: {_codes(reports)}")
     if left_out:
         _print(context, f"{len(left_out)} left out: {_codes(left_out)}")
@@ -204,6 +217,17 @@ def _show_sound(context: Context, reports: Sequence[ClipReport], clips: int) -> 
         show_table(context, ("rate", "channels", "clips", "sound", "shortest", "middle", "longest"), rows)
     if reports:
         _print(context, f"measured on {len(reports)} of {clips} clips: {_codes(reports)}")
+
+
+def _show_left_out(context: Context, left_out: Sequence[ClipReport]) -> None:
+    """How many were left out for what, each with the first as an example."""
+    first: dict[str, ClipReport] = {}
+    for report in left_out:
+        first.setdefault(report.code, report)
+    if left_out:
+        _print(context, f"left out: {_codes(left_out)}; `synthkit data verify` lists them")
+    for report in first.values():
+        _print(context, f"  {report.code}: {report.id}: {report.reason}")
 
 
 def _show_wrong(context: Context, wrong: Sequence[ClipReport]) -> None:

@@ -48,7 +48,39 @@ class TestInfo:
         assert sum(map(int, cells(done.stdout, "jazz")[1:])) == 2
         rows = [line.split() for line in done.stdout.splitlines() if line.split()[:2] == ["8000", "Hz"]]
         assert [row[2:6] for row in rows] == [["1", "3", "5.5", "s"], ["2", "1", "2.0", "s"]]
-        assert "other files, left out: 1 unsupported" in done.stdout
+        assert (
+            "left out: 1 unsupported; `synthkit data verify` lists them\n  unsupported: x.m4a: .m4a is a format"
+            in done.stdout
+        )
+
+    def test_a_picture(self, synthkit_cli: Cli, root: Path, tmp_path: Path) -> None:
+        from PIL import Image
+
+        file = tmp_path / "out/music.png"
+        done = synthkit_cli("data", "info", root, "--set", "labels=folders", "--picture", file)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f"picture: {file}\n")
+        with Image.open(file) as picture:
+            assert picture.width == 1800
+            colours = {colour for _, colour in picture.convert("RGB").getcolors(10**6) or ()}
+        assert {(0x7B, 0x23, 0x82), (0xD9, 0x66, 0x7F), (0xF2, 0xB3, 0x87)} <= colours  # a bar of each split
+
+    def test_a_picture_of_nothing_measured(self, synthkit_cli: Cli, tmp_path: Path) -> None:
+        done = synthkit_cli("data", "info", "tones", "--sample", "0", "--picture", tmp_path / "a.svg")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "a.svg").read_text().count("<!-- nothing was measured -->") == 3
+
+    @pytest.mark.parametrize("name", ["a.jpeg", "a"])
+    def test_another_kind_of_picture_is_refused_before_anything_is_decoded(
+        self, synthkit_cli: Cli, tmp_path: Path, name: str
+    ) -> None:
+        done = synthkit_cli("data", "info", "tones", "--picture", tmp_path / name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "the name of the picture must end in .png or .svg" in done.stderr
+
+    def test_all_clips_are_measured_where_that_is_asked_for(self, synthkit_cli: Cli, root: Path) -> None:
+        assert "measured on 2 of 4 clips" in synthkit_cli("data", "info", root, "--sample", "3").stdout
+        assert "measured on 4 of 4 clips" in synthkit_cli("data", "info", root, "--sample", "3", "--all").stdout
 
     def test_a_recipe(self, synthkit_cli: Cli) -> None:
         done = synthkit_cli("data", "info", "quickstart", "--set", "data.clips_per_label=4", "--sample", "0")
@@ -98,6 +130,13 @@ class TestVerify:
             "jazz/b.flac": "ok",
         }
         assert [row["id"] for row in content["left_out"]] == ["blues/f.bogus"]
+        assert content["codes"] == {"ok": 3, "unreadable": 1, "truncated": 1, "not-audio": 1}
+        assert content["settings"]["root"] == str(root)
+        whole = next(row for row in content["clips"] if row["id"] == "blues/c.wav")
+        assert (whole["seconds"], whole["sample_rate"], whole["channels"], whole["reason"]) == (3.0, 8000, 1, "")
+        assert (whole["peak"], whole["rms"]) == pytest.approx((0.5, 0.5 / 2**0.5), rel=1e-3)
+        assert whole["file"] == str(root / "blues/c.wav")
+        assert done.stdout.endswith("5 clips decoded: 3 ok, 1 unreadable, 1 truncated\n1 left out: 1 not-audio\n")
 
     def test_a_file_that_was_never_sound_is_no_mistake(self, synthkit_cli: Cli, root: Path) -> None:
         (root / "blues/f.bogus").write_bytes(b"?")
