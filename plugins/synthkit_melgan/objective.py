@@ -91,6 +91,10 @@ class MelGANObjective(Objective):
             "multi_stft": multi_resolution_stft(made, batch.audio),
         }
 
+    def undecided(self) -> Mapping[str, float]:
+        """The critic's loss, over its scales."""
+        return self._adversary.undecided(self.config.critic.scales) if self._adversary else {}
+
     def state_dict(self) -> dict[str, Any]:
         """The optimisers and the number of steps made."""
         return {**super().state_dict(), "steps": self._steps}

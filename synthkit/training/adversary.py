@@ -13,6 +13,7 @@ gradient, and the generator learns from `Adversary.judge`, whose critic is froze
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -108,20 +109,25 @@ class Game:
     """`(scores of the real, scores of the made)` to a scalar."""
     generator: Callable[[Tensor], Tensor]
     """`(scores of the made)` to a scalar."""
+    undecided: float
+    """The critic's least loss while it says the same of all sound."""
 
 
 GAMES: Mapping[GameName, Game] = {
     "hinge": Game(
         critic=lambda real, made: torch.relu(1 - real).mean() + torch.relu(1 + made).mean(),
         generator=lambda made: -made.mean(),
+        undecided=2.0,
     ),
     "least-squares": Game(
         critic=lambda real, made: (1 - real).square().mean() + made.square().mean(),
         generator=lambda made: (1 - made).square().mean(),
+        undecided=0.5,
     ),
     "bce": Game(
         critic=lambda real, made: softplus(-real).mean() + softplus(made).mean(),
         generator=lambda made: softplus(-made).mean(),
+        undecided=2 * math.log(2),
     ),
 }
 """Hinge (Lim and Ye 2017, used by MelGAN), least squares (Mao et al. 2017), and binary cross-entropy of scores as logits, with the
@@ -140,6 +146,10 @@ class Adversary:
     def learn(self, rounds: Sequence[Round]) -> Terms:
         """One step of the critic. Returns its loss, `critic`, and leaves in each round what it said of the real before the step."""
         return self.engine.learn(self.optimiser, rounds, self._loss)
+
+    def undecided(self, scales: int) -> dict[str, float]:
+        """What `Objective.undecided` shall say where the critic has so many scales."""
+        return {"critic": scales * self.game.undecided}
 
     def judge(self, made: Tensor) -> Judgement:
         """What the critic says of `made`; the gradient goes to `made` alone, none is computed for the critic."""

@@ -139,3 +139,14 @@ def test_it_needs_no_torch() -> None:
     code = "import sys, synthkit._run.health; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("game", ["hinge", "least-squares", "bce"])
+def test_an_undecided_critic_can_do_no_better_than_its_game_says(game: str) -> None:
+    import torch
+
+    from synthkit.training.adversary import GAMES
+
+    scores = torch.linspace(-3, 3, 601)
+    losses = torch.stack([GAMES[game].critic(score[None], score[None]) for score in scores])
+    assert math.isclose(float(losses.min()), GAMES[game].undecided, rel_tol=1e-4)
