@@ -34,8 +34,8 @@ CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 120.0
 """How long a cluster may have no worker at all."""
 
-_MOST_CLIPS = 64  # of a batch: starting its process costs a second, so that few would not be worth it
-_BATCHES_PER_THREAD = 4  # at least, so that threads end at about the same time
+_FEWEST_CLIPS, _MOST_CLIPS = 8, 64  # of a batch: starting its process costs a second, and too many are a long way to go
+_BATCHES_PER_THREAD = 4  # where there are enough clips, so that threads end at about the same time
 _AHEAD_PER_THREAD = 2
 _LOOK_SECONDS = 1.0  # how often it is looked whether there are workers
 _ADDRESS = re.compile(r"([a-z]+://)?[^/\s:]+(\.[^/\s:]+)*:\d+|[a-z]+://\[[0-9a-fA-F:]+\]:\d+")
@@ -213,7 +213,7 @@ class _Foreman:
 
     def _assign(self, waiting: deque[Clip], total: int) -> None:
         threads = max(1, sum(self._client.nthreads().values()))
-        size = max(1, min(_MOST_CLIPS, total // (threads * _BATCHES_PER_THREAD)))
+        size = min(_MOST_CLIPS, max(_FEWEST_CLIPS, total // (threads * _BATCHES_PER_THREAD)))
         while waiting and len(self._running) < threads * _AHEAD_PER_THREAD:
             batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
             self._running[self._submit(batch)] = batch
@@ -227,8 +227,9 @@ class _Foreman:
         waited = 0.0
         while True:
             try:
-                done = distributed.wait(list(self._running), timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED").done
-                return list(done)
+                with self._client.as_current():
+                    running = list(self._running)
+                    return list(distributed.wait(running, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED").done)
             except TimeoutError:
                 waited = 0.0 if self._client.nthreads() else waited + _LOOK_SECONDS
                 if waited >= IDLE_SECONDS:
