@@ -37,7 +37,7 @@ def test_what_is_not_finite_is_found_at_once_with_its_term(value: float) -> None
 def test_a_jump_far_above_the_usual_size_is_an_explosion(sign: int) -> None:
     health = Health(Limits(explosion=50), {})
     assert findings(health, lambda step: {"loss": sign * noisy(2.0, 0.5)(step)}, range(1, 200)) == []
-    assert health.see(200, {"loss": sign * 90.0}) == []
+    assert health.see(200, {"loss": sign * 70.0}) == []
     (found,) = health.see(201, {"loss": sign * 140.0})
     assert (found.kind, found.step, found.fatal) == ("exploded", 201, True)
     assert "the term 'loss' is" in found.text
