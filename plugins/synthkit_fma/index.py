@@ -9,6 +9,7 @@ import zipfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,17 @@ class Index:
 
     def text(self, place: int) -> str:
         """One text."""
-        return bytes(self.text_bytes[self.text_ends[place] : self.text_ends[place + 1]]).decode("utf-8")
+        return self._blob[self._places[place] : self._places[place + 1]].decode("utf-8")
+
+    @cached_property
+    def _blob(self) -> bytes:
+        return self.text_bytes.tobytes()
+
+    @cached_property
+    def _places(self) -> list[int]:
+        """As Python's numbers, which slice faster."""
+        ends: list[int] = self.text_ends.tolist()
+        return ends
 
     def column(self, places: np.ndarray) -> list[str]:
         """The texts of a column of few different ones, each held once."""

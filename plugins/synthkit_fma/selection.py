@@ -32,8 +32,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A track of the subset; `split` is an index into `SPLITS`."""
+    """A track of the subset; `place` is its row of the index, `split` an index into `SPLITS`."""
 
+    place: int
     id: int
     split: int
     label: str | None
@@ -74,7 +75,7 @@ def select(config: FMAConfig, index: Index, metadata: Place, audio: Place) -> Se
             path=file.path,
             label=row.label,
             licence=row.licence,
-            credit=_credit(index, row.id),
+            credit=_credit(index, row.place),
             stamp=file.stamp,
         )
         clips[None].append(clip)
@@ -90,7 +91,7 @@ def _rows(config: FMAConfig, index: Index, metadata: Place) -> Iterator[_Row]:
     labels = _labels(config, index, places, metadata)
     licences = index.column(index.licence[places])
     ids, splits = index.ids[places].tolist(), index.split[places].tolist()
-    yield from map(_Row, ids, splits, labels, licences)
+    yield from map(_Row, places.tolist(), ids, splits, labels, licences)
 
 
 def _labels(config: FMAConfig, index: Index, places: np.ndarray, metadata: Place) -> Iterator[str | None]:
@@ -159,11 +160,10 @@ def _without_copies(rows: Sequence[_Row], contents: Mapping[int, str], left_out:
     return kept
 
 
-def _credit(index: Index, id: int) -> str:
+def _credit(index: Index, place: int) -> str:
     """Artist and title, such as `AWOL: Food`."""
-    row = index.row(id)
-    assert row is not None
-    return ": ".join(filter(None, (index.text(index.artist[row]).strip(), index.text(index.title[row]).strip())))
+    texts = (index.text(column[place]).strip() for column in (index.artist, index.title))
+    return ": ".join(filter(None, texts))
 
 
 def _unlisted(index: Index, files: Mapping[int, TrackFile]) -> Iterator[ClipReport]:
