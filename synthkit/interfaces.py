@@ -127,9 +127,7 @@ class Dataset(ABC):
 
     def _file_of(self, clip: Clip) -> str:
         if clip.path is None:
-            raise PluginError(
-                f"{type(self).__name__} has clips without a file ({clip.id!r}) and does not override open()"
-            )
+            raise PluginError(f"{type(self).__name__} has clips without a file ({clip.id!r}) and no open() of its own")
         return clip.path
 
     def verify(self, progress: Progress | None = None) -> VerifyReport:
