@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from synthkit._catalog import Catalog, Offered
 from synthkit._recipe.blocks import Checker
@@ -231,7 +231,11 @@ class _Check:
         if has_critic(part.origin.path, settings.part, objective.offered.full_name):
             return objective
         warmup = {"critic_warmup": min(CRITIC_WARMUP, settings.steps // 10)}
-        return dataclasses.replace(objective, config=config.model_copy(update=warmup))
+        try:
+            config = type(config).model_validate({**config.model_dump(), **warmup}, context={"check_files": False})
+        except ValidationError:  # with its other settings this objective has no critic
+            return objective
+        return dataclasses.replace(objective, config=config)
 
     def _named(self, part: Part) -> Offered | None:
         """The component of a part, also where its settings are wrong."""
