@@ -15,9 +15,10 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from synthkit._catalog import Catalog
 from synthkit._data.pool import Crashed, Source, cores, rebuild, work_apart
@@ -26,6 +27,9 @@ from synthkit.errors import DatasetError, RunError, SynthkitError
 from synthkit.interfaces import Clip, Dataset
 from synthkit.remote import is_remote, only_here
 from synthkit.storage import cache_root
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 Result = TypeVar("Result")
 
@@ -85,13 +89,12 @@ class Cluster:
         if here is not None:
             raise DatasetError(f"{here!r} lies in the memory of this process, where no worker of a cluster can read it")
         with _client(self.address, workers or cores()) as client, _token(clips) as token:
-            order = _Order(source, work, seconds, token)
             try:
-                yield from _Foreman(client, order).work_on(clips)
-            except _distributed().comm.CommClosedError as error:
+                yield from _Foreman(client, _Order(source, work, seconds, token)).work_on(clips)
+            except (CancelledError, _distributed().comm.CommClosedError) as error:
+                where = "" if self.address is None else f" at {self.address!r}"
                 raise DatasetError(
-                    f"the scheduler {client.scheduler.address if client.scheduler else self.address!r} is gone ({error}); "
-                    "run again: what is prepared stays valid"
+                    f"the Dask scheduler{where} is gone; start it and run again: what is prepared stays valid"
                 ) from error
 
 
@@ -259,24 +262,32 @@ def _client(address: str | None, workers: int = 1) -> Iterator[Any]:
     import logging
 
     distributed = _distributed()
-    if address is None:
-        with (
-            distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            yield client
-        return
+    with ExitStack() as stack:
+        stack.enter_context(_silenced(logging.getLogger("distributed"), logging.CRITICAL))  # what matters is raised
+        if address is None:
+            settings = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+            yield stack.enter_context(
+                stack.enter_context(distributed.LocalCluster(n_workers=workers, **settings)).get_client()
+            )
+            return
+        try:
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"no Dask scheduler answers at {address!r} within {CONNECT_SECONDS:g} s: start one with "
+                "`dask scheduler`, or check the address"
+            ) from error
+        yield stack.enter_context(client)
+
+
+@contextmanager
+def _silenced(logger: Logger, level: int) -> Iterator[None]:
+    before = logger.level
+    logger.setLevel(level)
     try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"no Dask scheduler answers at {address!r} within {CONNECT_SECONDS:g} s: start one with `dask scheduler`, "
-            "or check the address"
-        ) from error
-    with client:
-        yield client
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _distributed() -> Any:

@@ -81,6 +81,7 @@ class Running:
     """A scheduler and workers, each a process (and its children) of its own."""
 
     address: str
+    scheduler: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
 
     def kill_a_worker(self) -> None:
@@ -115,7 +116,7 @@ def dask(folder: Path, workers: int, allowed_failures: int = 3) -> Iterator[Runn
             )
             for number in range(workers)
         ]
-        yield Running(address, started)
+        yield Running(address, scheduler, started)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -335,6 +336,18 @@ class TestErrors:
         folder.mkdir()
         with dask(folder, workers=0) as cluster, pytest.raises(DatasetError, match="has had no worker for 1 s"):
             prepared(source("tricky", [plugin]), cluster.address)
+
+    def test_a_scheduler_that_dies_on_the_way(self, plugin: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "dask"
+        folder.mkdir()
+        of = source("tricky", [plugin], count=40)
+        gone = r"the Dask scheduler at 'tcp://.*' is gone; start it and run again"
+        with dask(folder, workers=1) as cluster, pytest.raises(DatasetError, match=gone):
+            prepared(of, cluster.address, lambda done, total: _kill(cluster.scheduler))
+        again: list[int] = []
+        made = prepared(of, None, lambda done, total: again.append(total))
+        assert len(made.entries()) == 40
+        assert 0 < again[0] < 40
 
     def test_data_in_the_memory_of_this_process(self, root: Path) -> None:
         store = fsspec.filesystem("memory")
