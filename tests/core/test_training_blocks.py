@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from synthkit import dsp
+from synthkit.interfaces import Batch
 from synthkit.specs import FeatureSpec
-from synthkit.training.adversary import GAMES, Adversary, Judgement
-from synthkit.training.engine import Engine, seeded
-from synthkit.training.losses import RESOLUTIONS, feature_matching, mel_l1, multi_resolution_stft
+from synthkit.training.adversary import GAMES, Adversary, Judgement, Round, play
+from synthkit.training.engine import Engine, Numerics, seeded
+from synthkit.training.losses import QUIETEST, RESOLUTIONS, Resolution, feature_matching, mel_l1, multi_resolution_stft
 
 SPEC = FeatureSpec(sample_rate=8000, n_fft=512, hop_length=128, n_mels=20)
 
@@ -44,6 +45,13 @@ def adversary(game: str = "hinge", learning_rate: float = 1e-2) -> Adversary:
     return Adversary(critic, optimiser, game, Engine())  # type: ignore[arg-type]
 
 
+def rounds(real: Tensor, made: Tensor, pieces: int = 1) -> list[Round]:
+    """A game in which `made` `[B, 1, T]` is what the generator makes."""
+    batch = Batch(audio=real[:, 0], features=made)
+    parts = Engine("cpu", Numerics(accumulate=pieces)).pieces(batch)
+    return play(parts, real=lambda part: part.audio[:, None], make=lambda part: part.features)
+
+
 def test_hinge_ignores_what_is_beyond_the_margin() -> None:
     hinge = GAMES["hinge"]
     real, made = torch.tensor([1.0, 5.0], requires_grad=True), torch.tensor([-1.0, -7.0], requires_grad=True)
@@ -70,27 +78,70 @@ def test_a_generators_loss_falls_as_the_score_of_the_made_rises(game: str) -> No
     assert made.grad.item() < 0
 
 
+def test_cross_entropy_takes_scores_for_logits() -> None:
+    """Independently: torch's own loss against ones and zeros."""
+    real, made = torch.tensor([0.3, -2.0]), torch.tensor([1.5, 0.0, -0.7])
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(real, torch.ones(2)) + bce(made, torch.zeros(3))
+    assert float(GAMES["bce"].critic(real, made)) == pytest.approx(float(expected))
+    assert float(GAMES["bce"].generator(made)) == pytest.approx(float(bce(made, torch.ones(3))))
+    assert GAMES["bce"].critic(torch.tensor([1e4]), torch.tensor([-1e4])) == 0
+
+
 @pytest.mark.parametrize("game", list(GAMES))
 def test_learning_the_critic_lowers_its_loss_and_leaves_the_made_alone(game: str) -> None:
     one = adversary(game)
     real, made = noise()[:, None], (0.1 * noise(seed=2)[:, None]).requires_grad_()
-    losses = [one.learn(real, made)[0] for _ in range(5)]
+    losses = [one.learn(rounds(real, made))["critic"] for _ in range(5)]
     assert losses[-1] < losses[0]
     assert not losses[0].requires_grad
     assert made.grad is None
 
 
-def test_learning_returns_what_was_said_before_the_step_without_gradient() -> None:
+def test_learning_leaves_what_was_said_before_the_step_without_gradient() -> None:
     one = adversary()
     real = noise()[:, None]
     with torch.no_grad():
         before = one.critic(real)
-    said = one.learn(real, 0.1 * real)[1]
+    (played,) = rounds(real, 0.1 * real)
+    one.learn([played])
+    said = played.said_of_real
+    assert said is not None
     for said_scale, scale in zip(said.layers, before, strict=True):
         assert not any(layer.requires_grad for layer in said_scale)
         assert all(torch.equal(one, other) for one, other in zip(said_scale, scale, strict=True))
     assert [len(scale) for scale in said.features] == [1, 1]
     assert [score.shape[1] for score in said.scores] == [1, 1]
+
+
+def test_a_critic_learns_the_same_from_pieces() -> None:
+    real, made = noise(3)[:, None], 0.1 * noise(3, seed=2)[:, None]
+    whole, pieces = adversary(), adversary()
+    losses = [whole.learn(rounds(real, made))["critic"], pieces.learn(rounds(real, made, pieces=2))["critic"]]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-6)
+    for one, other in zip(whole.critic.parameters(), pieces.critic.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_what_is_made_of_a_whole_batch_is_made_once_and_of_a_piece_twice() -> None:
+    counts = []
+    for pieces in (1, 2):
+        made = noise(2)[:, None].requires_grad_()
+        forwards: list[bool] = []
+
+        def make(part: Batch, forwards: list[bool] = forwards, made: Tensor = made) -> Tensor:
+            forwards.append(torch.is_grad_enabled())
+            return 2 * made[: len(part)]
+
+        batch = Batch(audio=noise(2), features=noise(2))
+        parts = Engine("cpu", Numerics(accumulate=pieces)).pieces(batch)
+        for one in play(parts, real=lambda part: part.audio[:, None], make=make):
+            assert not one.shown().requires_grad
+            one.made().sum().backward()
+        counts.append(forwards)
+        assert made.grad is not None
+        assert made.grad.sum() == 2 * made.numel()
+    assert counts == [[True], [False, True, False, True]]
 
 
 def test_judging_gives_the_made_a_gradient_and_the_critic_none() -> None:
@@ -137,7 +188,7 @@ def test_multi_resolution_stft_is_the_mean_of_its_resolutions() -> None:
 
 
 def test_multi_resolution_stft_agrees_with_torch_stft() -> None:
-    """An independent computation of Parallel WaveGAN's formula for one resolution, centred by `torch.stft` itself."""
+    """An independent computation of Parallel WaveGAN's formula for one resolution and item, centred by `torch.stft` itself."""
     made, real = noise(seed=1), noise(seed=2)
 
     def magnitude(samples: Tensor) -> Tensor:
@@ -145,9 +196,57 @@ def test_multi_resolution_stft_agrees_with_torch_stft() -> None:
         spectrum = torch.stft(samples, 1024, 120, 600, window, center=True, pad_mode="reflect", return_complex=True)
         return spectrum.abs().clamp(min=1e-7**0.5)
 
-    x, y = magnitude(made), magnitude(real)
-    expected = (y - x).norm() / y.norm() + (y.log() - x.log()).abs().mean()
-    assert float(multi_resolution_stft(made, real, RESOLUTIONS[:1])) == pytest.approx(float(expected), rel=1e-4)
+    expected = []
+    for one, other in zip(made, real, strict=True):
+        x, y = magnitude(one), magnitude(other)
+        expected.append(float((y - x).norm() / y.norm() + (y.log() - x.log()).abs().mean()))
+    assert float(multi_resolution_stft(made, real, RESOLUTIONS[:1])) == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["multi_stft", "mel_l1", "feature_matching"])
+def test_losses_are_means_over_items(loss: str) -> None:
+    made, real = noise(3, seed=1), torch.tensor([[1.0], [0.1], [0.0]]) * noise(3, seed=2)
+    losses = {
+        "multi_stft": lambda a, b: multi_resolution_stft(made[a:b], real[a:b]),
+        "mel_l1": lambda a, b: mel_l1(made[a:b], dsp.log_mel(real[a:b], SPEC), SPEC),
+        "feature_matching": lambda a, b: feature_matching([[made[a:b]]], [[real[a:b]]]),
+    }
+    one = losses[loss]
+    assert float(one(0, 3)) == pytest.approx((float(one(0, 1)) + 2 * float(one(1, 3))) / 3, rel=1e-5)
+
+
+def test_a_silent_item_weighs_no_more_than_a_quiet_one() -> None:
+    """Below -30 dB the convergence of an item no longer grows: it is the level of what is made beside that of such noise."""
+    made = 0.1 * noise(1, samples=8000)
+    level = float(made.square().mean().sqrt())
+    silent = multi_resolution_stft(made, torch.zeros_like(made))
+    log_ratio = (
+        sum(
+            float((dsp_magnitude(made, resolution) / 1e-7**0.5).clamp(min=1).log().mean()) for resolution in RESOLUTIONS
+        )
+        / 3
+    )
+    assert float(silent) - log_ratio == pytest.approx(level / QUIETEST, rel=0.05)
+
+
+def dsp_magnitude(samples: Tensor, resolution: Resolution) -> Tensor:
+    n_fft, hop_length, win_length = resolution.n_fft, resolution.hop_length, resolution.win_length
+    return torch.stft(samples, n_fft, hop_length, win_length, torch.hann_window(win_length), return_complex=True).abs()
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_spectral_losses_and_scores_are_float32_under_autocast(half: torch.dtype) -> None:
+    made, real = noise(seed=1), noise(seed=2)
+    features = dsp.log_mel(real, SPEC)
+    one = adversary()
+    plain = (multi_resolution_stft(made, real), mel_l1(made, features, SPEC))
+    with torch.autocast("cpu", dtype=half):
+        cast = (multi_resolution_stft(made, real), mel_l1(made, features, SPEC))
+        judged = one.judge(made[:, None])
+        assert judged.scores[0].dtype == half
+        assert one.fooled(judged).dtype == torch.float32
+        assert feature_matching(judged.features, judged.features).dtype == torch.float32
+    assert all(torch.equal(a, b) for a, b in zip(plain, cast, strict=True))
 
 
 def test_multi_resolution_stft_hears_a_shift_in_pitch_more_than_in_phase() -> None:
