@@ -73,24 +73,35 @@ def read_checksums(folder: Place) -> dict[str, str]:
 
 def _list_here(root: Path, checksums: dict[str, str]) -> Tracks:
     tracks = Tracks()
-    try:
-        for folder in folders_of_tracks(root):
+    for folder in folders_of_tracks(root):
+        try:
             with os.scandir(root / folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    path = f"{folder}/{entry.name}"
-                    if _is_track(path, tracks):
-                        status = entry.stat()
-                        identity = checksums.get(path) or entry.path
-                        key = f"{identity} {status.st_size} {status.st_mtime_ns}"
-                        tracks.files[int(entry.name[:6])] = TrackFile(entry.path, key, stamp_of(status))
-    except OSError as error:
-        raise DatasetError(f"the folder {str(root)!r} cannot be read: {error}") from error
+                    _add_here(tracks, entry, f"{folder}/{entry.name}", checksums)
+        except OSError as error:
+            raise DatasetError(
+                f"the folder {str(root / folder)!r} cannot be read: {error.strerror or error}"
+            ) from error
     return tracks
+
+
+def _add_here(tracks: Tracks, entry: os.DirEntry[str], path: str, checksums: dict[str, str]) -> None:
+    if not _is_track(path, tracks):
+        return
+    try:
+        status = entry.stat()
+    except FileNotFoundError:  # a link to nothing: the track is missing
+        return
+    key = f"{checksums.get(path) or entry.path} {status.st_size} {status.st_mtime_ns}"
+    tracks.files[int(entry.name[:6])] = TrackFile(entry.path, key, stamp_of(status))
 
 
 def _list_store(root: str) -> Tracks:
     tracks = Tracks()
-    files = {path: place for path, place, _ in walk(root) if path.count("/") == 1 and _is_track(path, tracks)}
+    try:
+        files = {path: place for path, place, _ in walk(root) if path.count("/") == 1 and _is_track(path, tracks)}
+    except OSError as error:
+        raise DatasetError(f"the folder {root!r} cannot be read: {error.strerror or error}") from error
     for path, key in zip(files, content_keys(list(files.values())), strict=True):
         if isinstance(key, str):  # else it has just vanished
             tracks.files[int(path[4:10])] = TrackFile(str(files[path]), key)
@@ -105,5 +116,6 @@ def _is_track(path: str, tracks: Tracks) -> bool:
         return True
     if not name.startswith("."):
         reason = f"its name is not that of a track of the folder {folder}, such as {folder}000.mp3"
-        tracks.strays.append(ClipReport(id=path, code="not-audio", reason=reason))
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        tracks.strays.append(ClipReport(id=shown, code="not-audio", reason=reason))
     return False

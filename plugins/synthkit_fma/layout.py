@@ -38,8 +38,12 @@ def find_metadata(config: FMAConfig) -> Place:
 
 
 def folders_of_tracks(place: Place) -> Iterator[str]:
-    """Names of the folders that hold tracks, sorted."""
-    return (name for name, folder in list_folder(place) if folder and _TRACK_FOLDER.fullmatch(name))
+    """Names of the folders that hold tracks, sorted. Raises `DatasetError` where `place` cannot be entered."""
+    try:
+        names = list_folder(place)
+    except OSError as error:
+        raise DatasetError(f"the folder {str(place)!r} cannot be read: {error.strerror or error}") from error
+    return (name for name, folder in names if folder and _TRACK_FOLDER.fullmatch(name))
 
 
 def name_of(place: Place) -> str:

@@ -361,6 +361,15 @@ class TestFiles:
             "000001": "not-listed",
         }
 
+    def test_what_cannot_be_entered_or_printed(self, small: Path, mp3: Path) -> None:
+        track = small / "fma_small/000/000002.mp3"
+        track.unlink()
+        track.symlink_to("nothing")
+        shutil.copyfile(mp3, os.fsencode(small / "fma_small/000") + b"/\xff.mp3")
+        assert codes(fma(small)) == {"000002": "missing", "000/\\xff.mp3": "not-audio"}
+        (small / "fma_small/001").symlink_to("001")  # a loop, which nobody may enter
+        assert len(fma(small).clips()) == SMALL - 1
+
     def test_a_file_that_changes_has_another_key(self, small: Path) -> None:
         before = {clip.id: clip.key for clip in fma(small).clips()}
         assert before == {clip.id: clip.key for clip in fma(small).clips()}
