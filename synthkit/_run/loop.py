@@ -169,7 +169,10 @@ class Loop:
         torch.manual_seed(seed)
         learner.engine.begin(seed)
         learner.engine.watch = due.logs
-        self._watch.add(step, learner.objective.step(to_batch(raw, self.extractor, learner.engine.device)))
+        batch = to_batch(raw, self.extractor, learner.engine.device)
+        with learner.engine.autocast():  # for objectives that use the engine's backward and update alone
+            terms = learner.objective.step(batch)
+        self._watch.add(step, terms)
         if learner.average:
             learner.average.update()
 
