@@ -56,7 +56,8 @@ def recorded(run: RunFolder, stage: str) -> Iterator[None]:
         stopped = isinstance(error, KeyboardInterrupt) or (isinstance(error, RunError) and error.exit_code == 130)
         text = str(error) if isinstance(error, SynthkitError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):  # a full disk is what failed, and the user is told of it
-            record(run, Event(kind="stopped" if stopped else "failed", stage=stage, text=text))
+            ending = Event(kind="stopped", stage=stage, text=text.removeprefix("stopped: "))
+            record(run, ending if stopped else Event(kind="failed", stage=stage, text=text))
         raise
     record(run, Event(kind="finished", stage=stage))
 

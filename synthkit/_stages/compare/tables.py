@@ -31,12 +31,13 @@ def overview(runs: Sequence[Compared]) -> list[Row]:
     """How each run stands."""
     rows = [
         Row("state", tuple(_state(run.state) for run in runs)),
+        Row("why", tuple(run.state.reason or NOTHING for run in runs)),
         *(
             Row(f"{part} steps", tuple(_steps(run.state, part) for run in runs))
             for part in dict.fromkeys(part.part for run in runs for part in run.state.parts)
         ),
         Row("training", tuple(_seconds(run.stage_seconds.get("train")) for run in runs), remark="time of the stage"),
-        Row("active", tuple(run.state.active.replace("T", " ").removesuffix("+00:00") + " UTC" for run in runs)),
+        Row("active", tuple(run.state.active[:16].replace("T", " ") + " UTC" for run in runs)),
     ]
     if any(run.events for run in runs):
         rows.append(Row("noticed", tuple(str(len(run.events)) for run in runs), remark="findings and rollbacks"))
@@ -124,8 +125,7 @@ def _best(values: Sequence[float | None], order: Callable[[float], float]) -> in
 
 
 def _state(state: RunState) -> str:
-    reason = f" in {state.stage}: {state.reason}" if state.reason else f" ({state.stage})" if state.stage else ""
-    return f"{state.state}{reason}"
+    return f"{state.state} ({state.stage})" if state.stage else state.state
 
 
 def _steps(state: RunState, part: str) -> str:
