@@ -85,32 +85,30 @@ class Crops:
 
     def batch(self, step: int) -> RawBatch:
         """The crops of step `step` (from 0)."""
-        audio = np.zeros((len(self._rows), self._crop_samples), dtype=np.float32)
-        places = [self._crop(step, row, out) for row, out in zip(self._rows, audio, strict=True)]
+        draws = np.random.default_rng([self._seed, step]).random((max(self._rows, default=-1) + 1, 3))
+        rows = draws[self._rows.start : self._rows.stop : self._rows.step]  # a row's numbers are those of any batch
+        places = np.searchsorted(self._ends, rows[:, 0] * self._ends[-1], side="right")
+        audio = np.zeros((len(rows), self._crop_samples), dtype=np.float32)
+        entries = [self._entries[place] for place in places]
+        for entry, (_, start, gain), out in zip(entries, rows, audio, strict=True):
+            self._crop(entry, start, gain, out)
         return RawBatch(
             audio=audio,
             labels=None if self._labels is None else self._labels[places],
-            clips=tuple(self._entries[place].id for place in places),
+            clips=tuple(entry.id for entry in entries),
             rows=self._rows,
         )
 
-    def _crop(self, step: int, row: int, out: np.ndarray) -> int:
-        """Fill `out` with one crop and return which entry it came from."""
-        random = np.random.default_rng([self._seed, step, row])
-        place = int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
-        entry = self._entries[place]
+    def _crop(self, entry: Entry, start: float, gain: float, out: np.ndarray) -> None:
+        """Fill `out` with a crop of a clip: `start` and `gain` lie in 0..1, of what there is to choose from."""
         count = min(self._crop_samples, entry.frames)
-        start = int(random.integers(entry.frames - count + 1))
-        scale = float(random.uniform(*self._gain))
+        low, high = self._gain
+        scale = low + gain * (high - low)
         if self._peak is not None and entry.peak > 0:
             scale *= self._peak / entry.peak
-        samples = self._prepared.read(entry, start, count)
+        self._prepared.read(entry, int(start * (entry.frames - count + 1)), count, scale=scale, out=out[:count])
         if self._short == "loop" and count < len(out):
-            out[:] = np.resize(samples, len(out))
-        else:
-            out[:count] = samples
-        out *= np.float32(scale)
-        return place
+            out[count:] = np.resize(out[:count], len(out) - count)
 
     def _label_indices(self, entries: tuple[Entry, ...]) -> np.ndarray | None:
         labels = self._prepared.labels
