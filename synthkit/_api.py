@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 import torch
 
 from synthkit._catalog import Catalog
+from synthkit._data.cluster import spread_over
 from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
@@ -245,6 +246,7 @@ def run(
     stages: str | None = None,
     resume: bool = False,
     fresh: bool = False,
+    scheduler: str | None = None,
 ) -> RunFolder:
     """Run a recipe's stages, as `synthkit run` does; what it would print goes to the logger `synthkit`.
 
@@ -256,6 +258,8 @@ def run(
         stages: `"train"`, or `"prepare..generate"`; all by default.
         resume: Go on with a training that was stopped.
         fresh: Delete what the run folder holds and start again.
+        scheduler: Prepare on the workers of this Dask scheduler (`tcp://host:8786`), or of one started here (`local`; your
+            script then needs `if __name__ == "__main__":`, since its workers import it).
 
     Returns:
         The run's folder: `report_html`, `report_json`, `generated`, `metrics_file`, `checkpoints(part)` ...
@@ -263,6 +267,7 @@ def run(
     Raises:
         RecipeError: with every mistake, before anything runs.
         RunError: where the folder holds another or a stopped training.
+        DatasetError: where the data cannot be prepared, or no scheduler answers.
     """
     first, dots, last = (stages or f"{STAGES[0]}..{STAGES[-1]}").partition("..")
     return run_recipe(
@@ -276,6 +281,7 @@ def run(
         resume=resume,
         fresh=fresh,
         reporter=_LogReporter(),
+        spread=spread_over(scheduler),
     )
 
 

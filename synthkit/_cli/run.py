@@ -69,11 +69,12 @@ def command(
 
     A stage is skipped when nothing it depends on has changed. Ctrl-C saves and stops; --resume goes on.
     """
+    from synthkit._data.cluster import spread_over
     from synthkit._run.place import find_place
     from synthkit._run.processes import join
     from synthkit._stages.pipeline import run_recipe
 
-    spread = _spread(scheduler)
+    spread = spread_over(scheduler)
     if shard is not None:
         if stages != "prepare" or resume or fresh or devices:
             raise click.UsageError("--shard decodes a part of the data set: it goes with --stage prepare")
@@ -104,19 +105,6 @@ def command(
         )
         if processes.is_main:
             _show(run, context)
-
-
-def _spread(scheduler: str | None) -> Spread:
-    """Processes of this machine, or a cluster, which is asked at once whether it is there."""
-    from synthkit._data.pool import work_on
-
-    if scheduler is None:
-        return work_on
-    from synthkit._data.cluster import Cluster
-
-    cluster = Cluster(scheduler)
-    cluster.require()
-    return cluster
 
 
 def _prepare_shard(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from synthkit._catalog import Catalog
-from synthkit._data.pool import Crashed, Source, cores, rebuild, work_apart
+from synthkit._data.pool import Crashed, Source, Spread, cores, rebuild, work_apart, work_on
 from synthkit._data.worker import Work
 from synthkit.errors import DatasetError, RunError, SynthkitError
 from synthkit.interfaces import Clip, Dataset
@@ -96,6 +96,18 @@ class Cluster:
                 raise DatasetError(
                     f"the Dask scheduler{where} is gone; start it and run again: what is prepared stays valid"
                 ) from error
+
+
+def spread_over(scheduler: str | None) -> Spread:
+    """The cluster of a scheduler, which is asked at once whether it is there; for None processes of this machine.
+
+    Raises as `Cluster` and `Cluster.require`.
+    """
+    if scheduler is None:
+        return work_on
+    cluster = Cluster(scheduler)
+    cluster.require()
+    return cluster
 
 
 class _Token:
