@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from synthkit._run.device import pick_device
@@ -35,7 +36,7 @@ _HANG = timedelta(minutes=60)
 _FAREWELL = timedelta(seconds=10)
 """How long a process that ends waits until the others have heard of it."""
 _SESSIONS = itertools.count()
-"""Several sessions of one Python process have names of their own in a store that outlives them."""
+"""Several sessions of one Python process have names of their own in the store, which outlives them."""
 
 
 class Group(Processes):
@@ -50,9 +51,7 @@ class Group(Processes):
         self.index, self.count, self.local = place.index, place.count, place.local
         self._shared = 0
         try:
-            address = f"tcp://{place.host}:{place.port}?rank={self.index}&world_size={self.count}"
-            store, _, _ = next(rendezvous(address, timeout=_MEETING))
-            self._store = PrefixStore(f"synthkit/{next(_SESSIONS)}", store)
+            self._store = PrefixStore(f"synthkit/{next(_SESSIONS)}", _meet(place))
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                 store=PrefixStore("group", self._store),
@@ -111,7 +110,8 @@ class Group(Processes):
 
     def _fail_beside_main(self, error: BaseException) -> BaseException:
         if not isinstance(error, ProcessLost | SystemExit):
-            told = {"text": str(error) or type(error).__name__, "code": _exit_code(error)}
+            text = str(error) if isinstance(error, SynthkitError) else f"{type(error).__name__}: {error}"
+            told = {"text": text, "code": _exit_code(error)}
             self._store.set(f"error/{self.index}", json.dumps(told))
         _close()
         # What is no bug the main process has too, or hears of it as soon as it misses this one.
@@ -141,6 +141,15 @@ class Group(Processes):
 
     def _has(self, key: str) -> bool:
         return bool(self._store.check([key]))
+
+
+@cache
+def _meet(place: Place) -> Store:
+    """The store of all processes, kept by the main one (under torchrun: by that) until it ends."""
+    address = f"tcp://{place.host}:{place.port}?rank={place.index}&world_size={place.count}"
+    store, _, _ = next(rendezvous(address, timeout=_MEETING))
+    assert isinstance(store, Store)
+    return store
 
 
 def _poll(happened: Callable[[], bool], most: timedelta = timedelta.max) -> None:

@@ -20,7 +20,7 @@ from types import FrameType
 from synthkit._run.place import LAUNCHED
 from synthkit.errors import ProcessLost
 
-_GRACE = 10.0
+GRACE = 10.0
 """Seconds that processes have to end by themselves once one has failed, and again once they were asked to."""
 _LOOK = 0.05
 """Seconds between two looks at whether a process has ended."""
@@ -36,15 +36,15 @@ class Ending:
     """Which process ended otherwise than it should, and how; empty where the processes have said themselves what happened."""
 
 
-def launch(command: Sequence[str], count: int) -> Ending:
+def launch(command: Sequence[str], count: int, *, grace: float = GRACE) -> Ending:
     """Run a command in `count` processes that find their places in the environment, and wait until all have ended.
 
-    SIGINT and SIGTERM are passed on to them; a second SIGINT ends them at once. When one fails the others get some seconds to end
-    by themselves. Whatever happens, none of them is left; they end even where this process is killed.
+    SIGINT and SIGTERM are passed on to them; a second SIGINT ends them at once. When one fails the others have `grace` seconds to
+    end by themselves. Whatever happens, none of them is left; they end even where this process is killed.
     """
     crew = _Crew()
     with crew.at_work(command, count):
-        crew.wait()
+        crew.wait(grace)
     return crew.ending()
 
 
@@ -54,11 +54,13 @@ class _Crew:
     ended: list[int] = field(default_factory=list)
     """Processes that ended by themselves, in this order; those that had to be made to are not in it."""
     interrupted: bool = False
+    early: list[int] | None = field(default_factory=list)
+    """Signals that came before all had started; None once they have."""
 
     @contextmanager
     def at_work(self, command: Sequence[str], count: int) -> Iterator[None]:
         """The processes run, and get this process's signals; at the end none is left."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             port = str(_free_port())
             for index in range(count):
@@ -68,8 +70,9 @@ class _Crew:
                 self.processes.append(
                     subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, process_group=0)
                 )
-            for number in before:
-                signal.signal(number, self._pass_on)
+            early, self.early = self.early or [], None
+            for number in early:
+                self._pass_on(number, None)
             yield
         finally:
             self._send_groups(signal.SIGKILL)
@@ -80,14 +83,14 @@ class _Crew:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def wait(self) -> None:
+    def wait(self, grace: float) -> None:
         """Until all have ended, by themselves or because one has failed."""
         self._watch(until_failure=True)
-        self._watch(seconds=_GRACE)
+        self._watch(seconds=grace)
         own = list(self.ended)
         for process in self._running():
             process.terminate()
-        self._watch(seconds=_GRACE)
+        self._watch(seconds=grace)
         self.ended = own
 
     def ending(self) -> Ending:
@@ -118,6 +121,9 @@ class _Crew:
         return [process for process in self.processes if process.returncode is None]
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        if self.early is not None:
+            self.early.append(number)
+            return
         if self.interrupted and number == signal.SIGINT:
             self._send_groups(signal.SIGKILL)
         self.interrupted |= number == signal.SIGINT
