@@ -17,7 +17,7 @@ class GTZANConfig(Config):
     usual folders around them (docs/gtzan.md lists them)."""
     split: SplitName = "fault-filtered"
     """`fault-filtered` (Kereliuk et al. 2015: 443, 197 and 290 clips, hardly an artist on two sides), `stratified` (500, 250
-    and 250, artists on all sides) or one of three artist-disjoint folds, `artist-fold-1` to `-3` (Foleiss 2020)."""
+    and 250 drawn by synthkit, artists on all sides) or one of three artist-disjoint folds, `artist-fold-1` to `-3` (Foleiss 2020)."""
     labels: Literal["genres", "none"] = "genres"
     """`genres`: a clip's genre is its label."""
     skip_known_faults: bool = True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -16,8 +17,6 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 
 SECONDS = (29.9, 30.7)
 """The shortest and the longest that a whole clip is."""
-
-_HELD_OUT = 0.2
 
 
 @cache
@@ -31,59 +30,42 @@ def facts() -> Mapping[str, Any]:
 def split(name: SplitName) -> Mapping[str, Split]:
     """The split of every clip that a list has, by id, in the order of ids.
 
-    The folds are published without a validation part: `held_out` takes it from their training part.
-
     >>> {part: list(split("fault-filtered").values()).count(part) for part in SPLITS}
     {'train': 443, 'validation': 197, 'test': 290}
     >>> split("artist-fold-2")["jazz.00054"]
     'test'
     """
-    parts: dict[Split, Iterable[str]]
-    if name in ("fault-filtered", "stratified"):
-        parts = {part: _ids(facts()["lists"][name][part]) for part in SPLITS}
+    if name == "stratified":
+        found = _stratified()
+    elif name == "fault-filtered":
+        found = {id: part for part in SPLITS for id in _ids(facts()["lists"][name][part])}
     else:
-        folds = [set(_ids(fold)) for fold in facts()["folds"]]
-        test = folds.pop(int(name[-1]) - 1)
-        validation = held_out(set.union(*folds))
-        parts = {"train": set.union(*folds) - validation, "validation": validation, "test": test}
-    return dict(sorted((id, part) for part, ids in parts.items() for id in ids))
+        found = _fold(int(name[-1]) - 1)
+    return dict(sorted(found.items()))
 
 
-def held_out(train: set[str]) -> set[str]:
-    """A fifth of each genre, at most, of a fold's training part, as whole artists, so that no artist is on both sides.
-
-    The artists with the fewest clips are taken first: that leaves the most clips to train on for each artist that is
-    held out. A genre always gives one artist, however many clips it has.
-    """
-    artist = artists()
-    chosen: set[str] = set()
+def _stratified() -> dict[str, Split]:
+    """Half of each genre to train on, a quarter each for the other parts, in the order of the ids' hashes."""
+    found: dict[str, Split] = {}
     for genre in GENRES:
-        groups: dict[str, list[str]] = {}
-        for id in sorted(train):
-            if id.startswith(f"{genre}."):
-                groups.setdefault(artist[id], []).append(id)
-        quota, taken = _HELD_OUT * sum(map(len, groups.values())), 0
-        for group in sorted(groups.values(), key=len):
-            if taken and taken + len(group) > quota:
-                break
-            chosen.update(group)
-            taken += len(group)
-    return chosen
-
-
-@cache
-def artists() -> Mapping[str, str]:
-    """The artist of each clip of the folds, as the id of the first clip that is theirs.
-
-    >>> artists()["blues.00003"], artists()["disco.00078"]
-    ('blues.00000', 'disco.00001')
-    """
-    found = {id: id for fold in facts()["folds"] for id in _ids(fold)}
-    for genre, groups in facts()["artists"].items():
-        for group in groups.split(";"):
-            ids = list(_ids({genre: group}))
-            found |= dict.fromkeys(ids, ids[0])
+        ids = sorted((f"{genre}.{number:05}" for number in range(100)), key=lambda id: sha256(id.encode()).digest())
+        found |= dict.fromkeys(ids[:50], "train") | dict.fromkeys(ids[50:75], "validation")
+        found |= dict.fromkeys(ids[75:], "test")
     return found
+
+
+def _fold(number: int) -> dict[str, Split]:
+    """A fold's test part, and its training part parted once more: the folds are published without a validation part.
+
+    Validation are the clips that the fault-filtered split validates on, because that part of it shares no artist with its
+    others. A clip that the fault-filtered split does not have might share one, so it is left out of training.
+    """
+    folds = [list(_ids(fold)) for fold in facts()["folds"]]
+    filtered = split("fault-filtered")
+    found: dict[str, Split] = {}
+    for other in (fold for place, fold in enumerate(folds) if place != number):
+        found |= {id: "validation" if filtered[id] == "validation" else "train" for id in other if id in filtered}
+    return found | dict.fromkeys(folds[number], "test")
 
 
 def fault(id: str, suffix: str, others: Container[str]) -> str:
