@@ -79,7 +79,7 @@ def download(
                 job.run(urls)
     except OSError as error:
         raise DownloadError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; what has arrived is kept: make room and run again"
+            f"cannot write {str(target)!r}: {error.strerror or error}; what has arrived is kept for the next call"
         ) from error
     return target
 

@@ -42,7 +42,7 @@ class FMA(Dataset):
     def index(self, progress: Progress | None = None) -> None:
         """Index the tables, where that was not done before, and list the files."""
         if self._selection is None:
-            metadata, audio = find_metadata(self._config), find_audio(self._config)
+            audio, metadata = find_audio(self._config), find_metadata(self._config)
             self._index = open_index(join(metadata, TABLE), progress)
             self._selection = select(self._config, self._index, metadata, audio)
 
