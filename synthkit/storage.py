@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -149,21 +149,30 @@ def stamp_of(status: os.stat_result) -> str:
 def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
     """The SHA-256 of each file, or the error that reading it gave, in the order of `paths`.
 
-    Hashes are remembered in the cache folder by path, size and time of change: a second call reads no file again.
+    Hashes are remembered in the cache folder by path, stamp and time of any change: a second call reads no file again.
     """
-    with closing(_open_memo()) as memo:
-        stats = {path: _stat(path) for path in paths}
-        hashes = _recall(memo, stats)
-        unknown = [path for path in stats if path not in hashes]
-        with ThreadPoolExecutor(_HASH_THREADS) as pool:  # reading and hashing both release the interpreter's lock
-            for start in range(0, len(unknown), _BATCH):
-                batch = unknown[start : start + _BATCH]
-                for path, digest in zip(batch, pool.map(_hash_or_error, batch), strict=True):
-                    hashes[path] = digest
-                    if progress:
-                        progress(len(hashes), len(stats))
-                _remember(memo, [(path, stats[path], hashes[path]) for path in batch])
-    return tuple(hashes[path] for path in paths)
+    hashes: list[str | OSError] = []
+    with closing(_open_memo()) as memo, ThreadPoolExecutor(_HASH_THREADS) as pool:
+        for start in range(0, len(paths), _BATCH):  # nothing but the hashes is kept of a long list
+            some = paths[start : start + _BATCH]
+            found, stats = _by_kind({path: _stat(path) for path in some})
+            found |= _recall(memo, stats)
+            new = [path for path in stats if path not in found]
+            for path, digest in zip(new, pool.map(_hash_or_error, new), strict=True):  # both release Python's lock
+                found[path] = digest
+                if progress:
+                    progress(start + len(found), len(paths))
+            _remember(memo, {path: digest for path in new if isinstance(digest := found[path], str)}, stats)
+            hashes += [found[path] for path in some]
+    return tuple(hashes)
+
+
+def _by_kind(
+    stats: Mapping[Path, os.stat_result | OSError],
+) -> tuple[dict[Path, str | OSError], dict[Path, os.stat_result]]:
+    """The files that are not there, each with its error, and those that are."""
+    errors: dict[Path, str | OSError] = {path: it for path, it in stats.items() if isinstance(it, OSError)}
+    return errors, {path: it for path, it in stats.items() if not isinstance(it, OSError)}
 
 
 def _stat(path: Path) -> os.stat_result | OSError:
@@ -184,10 +193,15 @@ def _memo_key(path: Path) -> bytes:
     return os.fsencode(path.absolute())
 
 
+def _looks(stat: os.stat_result) -> str:
+    """The stamp and the time that no program can set back."""
+    return f"{stamp_of(stat)}-{stat.st_ctime_ns}"
+
+
 def _open_memo() -> sqlite3.Connection:
     """The table of known hashes; one in memory where the cache folder cannot be used, which only costs time."""
     file = cache_root() / "hashes.sqlite"
-    create = "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT)"
+    create = "CREATE TABLE IF NOT EXISTS known (path BLOB PRIMARY KEY, looks TEXT, sha256 TEXT)"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         memo = sqlite3.connect(file, timeout=30, isolation_level=None)
@@ -198,35 +212,27 @@ def _open_memo() -> sqlite3.Connection:
     return memo
 
 
-def _recall(memo: sqlite3.Connection, stats: Mapping[Path, os.stat_result | OSError]) -> dict[Path, str | OSError]:
-    """The hashes that need no reading, and the errors of files that cannot be found."""
-    hashes: dict[Path, str | OSError] = {path: stat for path, stat in stats.items() if isinstance(stat, OSError)}
-    paths = {_memo_key(path): path for path in stats if path not in hashes}
-    keys = list(paths)
-    for start in range(0, len(keys), _BATCH):
-        some = keys[start : start + _BATCH]
-        query = f"SELECT path, size, changed, sha256 FROM files WHERE path IN ({','.join('?' * len(some))})"
-        try:
-            rows = memo.execute(query, some).fetchall()
-        except sqlite3.Error:  # a damaged or locked table only means hashing again
-            return hashes
-        for key, size, changed, digest in rows:
-            stat = stats[paths[key]]
-            if isinstance(stat, os.stat_result) and (size, changed) == (stat.st_size, stat.st_mtime_ns):
-                hashes[paths[key]] = digest
-    return hashes
+def _recall(memo: sqlite3.Connection, stats: Mapping[Path, os.stat_result]) -> dict[Path, str]:
+    """The hashes that need no reading."""
+    paths = {_memo_key(path): path for path in stats}
+    query = f"SELECT path, looks, sha256 FROM known WHERE path IN ({','.join('?' * len(paths))})"
+    try:
+        rows = memo.execute(query, list(paths)).fetchall()
+    except sqlite3.Error:  # a damaged or locked table only means hashing again
+        return {}
+    return {paths[key]: digest for key, looks, digest in rows if looks == _looks(stats[paths[key]])}
 
 
-def _remember(memo: sqlite3.Connection, files: Iterable[tuple[Path, os.stat_result | OSError, str | OSError]]) -> None:
+def _remember(memo: sqlite3.Connection, hashes: Mapping[Path, str], stats: Mapping[Path, os.stat_result]) -> None:
     now = time.time()
     rows = [
-        (_memo_key(path), stat.st_size, stat.st_mtime_ns, digest)
-        for path, stat, digest in files
-        if isinstance(digest, str) and isinstance(stat, os.stat_result) and now - stat.st_mtime > _SETTLED_SECONDS
+        (_memo_key(path), _looks(stats[path]), digest)
+        for path, digest in hashes.items()
+        if now - stats[path].st_mtime > _SETTLED_SECONDS
     ]
     try:
         memo.execute("BEGIN IMMEDIATE")
-        memo.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        memo.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", rows)
         memo.execute("COMMIT")
     except sqlite3.Error:  # as in _recall
         if memo.in_transaction:
