@@ -32,6 +32,8 @@ from synthkit.storage import text_hash, write_json
 
 Format = Literal["npz", "png"]
 
+_CLIP_SECONDS = 600.0  # what takes longer hangs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -190,7 +192,7 @@ def export(
         left_out = [{"split": None, **asdict(report)} for report in dataset.left_out()]
         with (
             Journal(plan.folder) as journal,
-            closing(work_on(source, dataset, new, partial(export_clip, plan), workers)) as results,
+            closing(work_on(source, dataset, new, partial(export_clip, plan), workers, _CLIP_SECONDS)) as results,
             showing(reporter, "export") as progress,
         ):
             for count, (clip, result) in enumerate(results, 1):
@@ -199,7 +201,8 @@ def export(
                     records[clip.id] = _record(clip, result)
                     journal.add(records[clip.id])
                 else:
-                    left_out.append({"split": clip.split, **asdict(_report(clip, result))})
+                    report = result.report(clip) if isinstance(result, Crashed) else result
+                    left_out.append({"split": clip.split, **asdict(report)})
                 progress(count, len(new))
         others = [record for record in before.clips.values() if record["split"] not in splits]
         now = Index(
@@ -232,7 +235,7 @@ def export_clip(plan: Plan, dataset: Dataset, clip: Clip) -> Made | ClipReport:
             if not np.isfinite(values).all():
                 raise UnreadableClip(clip.id, "not-finite", "its features are not finite numbers")
             name = f"{clip.place}{'' if plan.window is None else f'-{number:04d}'}.{plan.ending}"
-            about = {"clip": clip.id, "label": clip.label or "", "licence": clip.licence, "piece": number}
+            about = {"clip": clip.id, "label": clip.label or "", **_rights(clip), "piece": number}
             with _writing(plan.folder):
                 if plan.scale is None:
                     write_npz(plan.folder / name, values, about)
@@ -321,7 +324,7 @@ def _record(clip: Placed, made: Made) -> dict[str, Any]:
         "clip": clip.id,
         "split": clip.split,
         "label": clip.label,
-        "licence": clip.licence,
+        **_rights(clip),
         "files": list(made.files),
         "beyond": made.beyond,
         "key": clip.key,
@@ -329,8 +332,8 @@ def _record(clip: Placed, made: Made) -> dict[str, Any]:
     }
 
 
-def _report(clip: Clip, result: ClipReport | Crashed) -> ClipReport:
-    return ClipReport(id=clip.id, code="crashed", reason=result.reason) if isinstance(result, Crashed) else result
+def _rights(clip: Clip) -> dict[str, str]:
+    return {"licence": clip.licence, "credit": clip.credit}
 
 
 @contextmanager
