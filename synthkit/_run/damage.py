@@ -85,9 +85,7 @@ def _first_whole(folders: Iterable[Path], say: Say, *, learning: bool) -> Path |
 def set_back(run: RunFolder, part: str, step: int) -> None:
     """Make a run look as it did when it stood at `step` (-1: before it began), so that it can go on from there.
 
-    Later checkpoints of the part are set aside as `damaged-step-NNNNNNN`, and rows of `metrics.jsonl` that tell of its later
-    steps are removed. Where they are the end of the file, as they are unless another part has learned since, it is cut
-    in place: a tracker that has it open goes on after the cut.
+    Later checkpoints of the part are set aside as `damaged-step-NNNNNNN`, and what was told of later steps is forgotten.
     """
     root = run.checkpoint_root(part)
     for folder in run.checkpoints(part):
@@ -95,7 +93,7 @@ def set_back(run: RunFolder, part: str, step: int) -> None:
             aside = root / f"damaged-{folder.name}"
             shutil.rmtree(aside, ignore_errors=True)
             folder.replace(aside)
-    _forget_rows(run.metrics_file, part, step)
+    forget_rows(run.metrics_file, part, step)
 
 
 def tidy(root: Path) -> None:
@@ -113,7 +111,12 @@ def tidy(root: Path) -> None:
             replaced.replace(folder)
 
 
-def _forget_rows(file: Path, part: str, step: int) -> None:
+def forget_rows(file: Path, part: str, step: int) -> None:
+    """Remove the rows of `metrics.jsonl` that tell of a part's steps after `step`, and a last row without an end.
+
+    Where they are the end of the file, as they are unless another part has learned since, it is cut in place: a tracker that has
+    it open goes on after the cut.
+    """
     if not file.is_file():
         return
     lines = file.read_bytes().splitlines(keepends=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthkit._run.damage import damage
+from synthkit._run.damage import damage, forget_rows
 from synthkit._run.folder import RunFolder, read_meta, step_name, step_of
 from synthkit.errors import CheckpointError, TrainingError
 
@@ -73,7 +73,11 @@ def roll_back_to(run: RunFolder, part: str, say: Callable[[str], None]) -> Path 
 
 
 def forget_later(run: RunFolder, part: str, step: int) -> None:
-    """Delete the checkpoints of later steps than the one that the training was rolled back to."""
+    """Delete the checkpoints and rows of later steps than the one that the training was rolled back to.
+
+    Each step is then told once, whether or not the run is killed and resumed after the rollback.
+    """
+    forget_rows(run.metrics_file, part, step)
     for folder in run.checkpoints(part):
         if step_of(folder) > step:
             _delete(folder)
