@@ -7,7 +7,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -76,7 +76,7 @@ class Plan:
         return {**described, "png": {**asdict(self.scale), "rows": rows, "value": way_back}}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Placed(Clip):
     """A clip that knows where its files go."""
 
@@ -291,7 +291,11 @@ def _placed(dataset: Dataset, splits: Sequence[Split]) -> list[Placed]:
     unique = {
         id: f"{place}-{text_hash(id)[:8]}" if counts[place.casefold()] > 1 else place for id, place in wanted.items()
     }
-    return [Placed(**vars(clip), split=split, place=unique[clip.id]) for split, clip in clips]
+    names = [field.name for field in fields(Clip)]
+    return [
+        Placed(**{name: getattr(clip, name) for name in names}, split=split, place=unique[clip.id])
+        for split, clip in clips
+    ]
 
 
 def _claim(plan: Plan) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 import synthkit
 from synthkit._catalog import Catalog
 from synthkit._data.export import Scale, read_png, safe_name, safe_names
-from synthkit._data.pool import Source
+from synthkit._data.pool import Source, work_here
+from synthkit._stages import export as stage
 from synthkit._stages.export import Exported, Plan, export, make_plan, value_range
 from synthkit.audio import Audio
 from synthkit.config import FeaturesConfig
@@ -85,8 +86,9 @@ def catalog(plugin: Path) -> Catalog:
 
 
 @pytest.fixture
-def run(catalog: Catalog, tmp_path: Path) -> Callable[..., tuple[Exported, Plan]]:
+def run(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Exported, Plan]]:
     """Exports the data set `odd` in this process; settings of the data set by name, the rest is for `make_plan`."""
+    monkeypatch.setattr(stage, "work_on", work_here)
 
     def call(
         folder: str = "out",
@@ -100,7 +102,7 @@ def run(catalog: Catalog, tmp_path: Path) -> Callable[..., tuple[Exported, Plan]
         assert isinstance(made, FeaturesConfig)
         planned = make_plan(catalog, features, made, tmp_path / folder, **{"format": "png", **(plan or {})})  # type: ignore[arg-type]
         source = Source(catalog=catalog, offered=offered, config=config)
-        return export(source, planned, splits=splits, workers=1), planned
+        return export(source, planned, splits=splits), planned
 
     return call
 
