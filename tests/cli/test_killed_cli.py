@@ -67,7 +67,59 @@ train:
 generate: {{count: 2, seconds: 0.3}}
 """,
 }
-PARTS = {"melgan": "vocoder", "band-gaussian": "model"}
+RECIPES["rolled back"] = (
+    RECIPES["band-gaussian"].replace("train:\n", "train:\n  objective: {use: ill}\n  watch: {rollbacks: 2, slow_down: 0.5}\n")
+)  # fmt: skip
+PARTS = {"melgan": "vocoder", "band-gaussian": "model", "rolled back": "model"}
+ILL = '''
+"""An objective that is ill twice: at step 30 of the first attempt and at step 50 of the second."""
+
+import torch
+
+from synthkit import hookimpl
+from synthkit.config import Config
+from synthkit.interfaces import Objective, Offer
+
+
+class Ill(Objective):
+    """Pulls the means of all bands to the features."""
+
+    def __init__(self, config, component, engine):
+        self.component, self.engine, self.made = component, engine, 0
+        self.adam = torch.optim.Adam(engine.prepare(component.networks["bands"]).parameters(), lr=0.05)
+
+    @property
+    def optimisers(self):
+        return {"adam": self.adam}
+
+    def step(self, batch):
+        self.made += 1
+        terms = self.engine.learn(self.adam, self.engine.pieces(batch), self.loss)
+        ill = (self.made, self.engine.slow_down) in ((30, 1.0), (50, 0.5))
+        return {"error": terms["error"] * float("nan")} if ill else terms
+
+    def evaluate(self, batch):
+        return self.loss(batch)[1]
+
+    def loss(self, batch):
+        mean, _ = self.component.networks["bands"](batch.labels)
+        error = (batch.features - mean).abs().mean()
+        return error, {"error": error}
+
+    def state_dict(self):
+        return {**super().state_dict(), "made": self.made}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.made = state["made"]
+
+
+@hookimpl
+def synthkit_components():
+    """The objective."""
+    here = dict(build=f"{__name__}:Ill", config="synthkit.config:Config")
+    return [Offer(kind="objective", name="ill", summary="Ill twice.", **here)]
+'''
 
 
 class Forks:
@@ -226,12 +278,12 @@ def state(run: Path, part: str) -> dict[str, Any]:
     newest = sorted((run / "checkpoints" / part).glob("step-???????"))[-1]
     rows = Watched(run, part).rows()
     losses = [{key: value for key, value in row.items() if "/train/" in key or "/validation/" in key} for row in rows]
+    told = [(row["step"], terms) for row, terms in zip(rows, losses, strict=True) if terms]
     return {
         "checkpoint": newest.name,
         "weights": {file.name: file.read_bytes() for file in newest.glob("*.safetensors")},
         "training": torch.load(newest / "training.pt", weights_only=True),
-        "steps": [row["step"] for row in rows],
-        "losses": losses,
+        "losses": told,
         "sound": {file.name: file.read_bytes() for file in (run / "generated").glob("*.wav")},
         "kept": sorted(folder.name for folder in (run / "checkpoints" / part).glob("step-*")),
     }
@@ -255,14 +307,16 @@ def assert_same(one: Any, other: Any, where: str = "") -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "lives"), [("melgan", 15), ("band-gaussian", 8)])
+@pytest.mark.parametrize(("name", "lives"), [("melgan", 15), ("band-gaussian", 7), ("rolled back", 7)])
 def test_a_run_that_is_killed_again_and_again_ends_like_the_undisturbed_one(
     forks: Forks, tmp_path: Path, name: str, lives: int
 ) -> None:
     recipe, part = tmp_path / "killed.yaml", PARTS[name]
     recipe.write_text(RECIPES[name], encoding="utf-8")
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    command = ["--plugin", EXAMPLE, "run", recipe, "--stage", "prepare..generate", "--resume", "--run-dir"]
+    (tmp_path / "ill.py").write_text(ILL, encoding="utf-8")
+    plugins = ["--plugin", EXAMPLE, "--plugin", tmp_path / "ill.py"]
+    command = [*plugins, "run", recipe, "--stage", "prepare..generate", "--resume", "--run-dir"]
     forks.run(*command, straight)
     watched, chance = Watched(killed, part), random.Random(5)
     kinds = [("early", "step", "saved", "writing", "writing", "step", "saved")[life % 7] for life in range(lives)]
@@ -281,6 +335,8 @@ def test_a_run_that_is_killed_again_and_again_ends_like_the_undisturbed_one(
     forks.run(*command, killed)
     assert (killed / "log.txt").read_text(encoding="utf-8").count("cannot be used") >= lives // 4
     assert not list(watched.root.glob(".*.tmp"))
+    log = (straight / "log.txt").read_text(encoding="utf-8")
+    assert log.count("with other crops and learning rates times") == (2 if name == "rolled back" else 0)
     expected = state(straight, part)
     assert expected["sound"]
     assert_same(state(killed, part), expected)
