@@ -18,13 +18,24 @@ Letters in shapes: `B` batch, `T` samples, `C` channels, `M` mel bands, `N` fram
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from synthkit.errors import ClipReport, DatasetError, PluginError, UnreadableClip
 from synthkit.specs import FeatureSpec
+from synthkit.values import (
+    SPLITS,
+    Batch,
+    Clip,
+    Comparison,
+    Progress,
+    Request,
+    Score,
+    Split,
+    VerifyReport,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,46 +48,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["dataset", "features", "vocoder", "model", "objective", "metric", "tracker"]
 KINDS: tuple[Kind, ...] = ("dataset", "features", "vocoder", "model", "objective", "metric", "tracker")
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)` by work that lasts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """One recording of a data set: an entry of its index, never the sound itself."""
-
-    id: str
-    """Unique in its data set and stable between machines (a relative path, a track number)."""
-    key: str
-    """Identity of the content: equal keys promise equal sound. Names the cache entry."""
-    path: str | None = None
-    """The file, where there is one."""
-    label: str | None = None
-    """One of the data set's `labels`, where it has any."""
-    licence: str = ""
-    """Licence of this very recording, carried to whatever is made of it."""
-    credit: str = ""
-    """Whom to name for it, and what it is called, as most licences ask; carried along with the licence."""
-    stamp: str = ""
-    """What `synthkit.storage.stamp` said of the file just before `key` was made of its bytes. Sound of a file that
-    looks otherwise after it was decoded is not stored under this key; empty: not checked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What decoding a whole data set showed, clip by clip."""
-
-    dataset: str
-    clips: tuple[ClipReport, ...]
-
-    @property
-    def bad(self) -> tuple[ClipReport, ...]:
-        """The clips that are not `ok`."""
-        return tuple(clip for clip in self.clips if clip.code != "ok")
 
 
 class Dataset(ABC):
@@ -231,24 +202,6 @@ class Vocoder(Component):
             yield self.vocode(torch.cat(pieces, dim=-1), random=random)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to generate."""
-
-    frames: int
-    """Frames N of each item."""
-    count: int = 1
-    """Number of items B."""
-    labels: tuple[str, ...] | None = None
-    """One label per item, for a model that was trained with labels."""
-    prompt: Tensor | None = None
-    """Features `[B, M, P]` to continue, for a model that can."""
-    temperature: float = 1.0
-    """1 samples the model as learned; lower is less varied."""
-    seeds: tuple[int, ...] = ()
-    """One seed per item, so that an item does not depend on its batch; empty: drawn from `random`."""
-
-
 class GenerativeModel(Component):
     """Nothing, a label or a prompt to features."""
 
@@ -262,35 +215,6 @@ class GenerativeModel(Component):
 
         Raises `ConfigError` for a label, prompt or length that the model cannot serve.
         """
-
-
-@dataclass(kw_only=True)
-class Batch:
-    """What one training step sees: crops and their features, aligned by construction."""
-
-    audio: Tensor
-    """`[B, T]` samples in -1..1."""
-    features: Tensor
-    """`[B, M, spec.frames(T)]` of the same crops."""
-    labels: Tensor | None = None
-    """`[B]` indices into the data set's labels."""
-    clips: tuple[str, ...] = ()
-    """Ids of the clips the crops came from."""
-    rows: range | None = None
-    """Which rows of the step's whole batch these are (one process of several has its share); None: all, from 0."""
-
-    def piece(self, start: int, stop: int) -> Batch:
-        """Items `start` to `stop` as a batch of their own, without copying."""
-        return Batch(
-            audio=self.audio[start:stop],
-            features=self.features[start:stop],
-            labels=None if self.labels is None else self.labels[start:stop],
-            clips=self.clips[start:stop],
-            rows=(range(len(self)) if self.rows is None else self.rows)[start:stop],
-        )
-
-    def __len__(self) -> int:
-        return int(self.audio.shape[0])
 
 
 class Objective(ABC):
@@ -337,27 +261,6 @@ class Objective(ABC):
         """Take back what `state_dict` gave."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One made clip beside what it should sound like; both have the same rate and length."""
-
-    made: Audio
-    reference: Audio
-    elapsed: float = 0.0
-    """Seconds that making it took."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One figure of a metric over all items it saw."""
-
-    name: str
-    value: float
-    unit: str = ""
-    better: Literal["lower", "higher", "zero"] = "lower"
-    per_item: tuple[float, ...] = field(default=(), repr=False)
 
 
 class Metric(ABC):

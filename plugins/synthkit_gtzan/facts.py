@@ -49,8 +49,8 @@ def _stratified() -> dict[str, Split]:
     found: dict[str, Split] = {}
     for genre in GENRES:
         ids = sorted((f"{genre}.{number:05}" for number in range(100)), key=lambda id: sha256(id.encode()).digest())
-        found |= dict.fromkeys(ids[:50], "train") | dict.fromkeys(ids[50:75], "validation")
-        found |= dict.fromkeys(ids[75:], "test")
+        shares: dict[Split, list[str]] = {"train": ids[:50], "validation": ids[50:75], "test": ids[75:]}
+        found |= {id: part for part, share in shares.items() for id in share}
     return found
 
 
