@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
@@ -165,7 +165,7 @@ def read_training(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     verify(folder, meta, TRAINING)
     try:
         state = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise CheckpointError(
             f"{str(folder / TRAINING)!r} is not loaded: it holds more than tensors, numbers and plain containers, and could run code"
         ) from error
