@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ Found = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """One process."""
+    """One process: this one."""
     out = tmp_path_factory.mktemp("alone")
-    subprocess.run([sys.executable, SCRIPT, out], check=True, timeout=120)
+    runpy.run_path(str(SCRIPT))["main"](out)
     return read(out, 1)
 
 
