@@ -166,7 +166,7 @@ class Loop:
         """One step. Its terms stay on the device until somebody has to know them."""
         learner, again = self.learner, [self.learner.attempt] if self.learner.attempt else []
         seed = derive_seed(self.settings.seed, "train", self.part, step, *again)
-        torch.manual_seed(seed)
+        _seed(learner.engine.device, seed)
         learner.engine.begin(seed)
         learner.engine.watch = due.logs
         batch = to_batch(raw, self.extractor, learner.engine.device)
@@ -309,6 +309,15 @@ class Stopped(RunError):
         super().__init__(
             f"stopped: {part} is at step {step} of {steps}, saved in {str(run.path)!r}; go on with --resume"
         )
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """What `torch.manual_seed` does, without its millisecond of stack traces for each kind of device that is not used."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 @contextmanager
