@@ -113,11 +113,11 @@ def spread_over(scheduler: str | None) -> Spread:
 class _Token:
     """What a worker must have in common with the process that gave it work; it travels with each batch."""
 
-    def __init__(self, sample: str | None) -> None:
+    def __init__(self, folder: str | None) -> None:
         self.version = importlib.metadata.version("synthkit")
         self.cache = str(cache_root())
         self.file = str(cache_root() / f".seen-by-workers-{uuid.uuid4().hex}")
-        self.sample = sample
+        self.folder = folder
 
     def check(self) -> None:
         """Raise `DatasetError` where this process is not as the other one."""
@@ -129,15 +129,18 @@ class _Token:
                 f"it does not see the cache folder {self.cache!r}: set SYNTHKIT_CACHE to a folder that all machines "
                 "share under the same path"
             )
-        if self.sample is not None and not Path(self.sample).is_file():
-            raise DatasetError(f"it does not see the file {self.sample!r}: the data must lie where all machines see it")
+        if self.folder is not None and not Path(self.folder).is_dir():
+            raise DatasetError(
+                f"it does not see the folder {self.folder!r}: the data must lie where all machines see it"
+            )
 
 
 @contextmanager
 def _token(clips: Sequence[Clip]) -> Iterator[_Token]:
     """A file in the cache folder as long as the work lasts, for workers to look for."""
     files = (clip.path for clip in clips if clip.path and not is_remote(clip.path))
-    token = _Token(next((file for file in files if os.path.isfile(file)), None))  # noqa: PTH113 - it never raises
+    found = next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113 - it never raises
+    token = _Token(found and str(Path(found).parent))
     file = Path(token.file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -179,18 +182,16 @@ def work_on_batch(order: _Order, clips: Sequence[Clip]) -> list[tuple[Clip, Any]
 
     try:
         order.token.check()
-        with _may_have_children():
-            return list(work_apart(cast(Source, _Named(order)), clips, order.work, 1, order.seconds))
+        _allow_children()
+        return list(work_apart(cast(Source, _Named(order)), clips, order.work, 1, order.seconds))
     except (SynthkitError, OSError) as error:
         raise DatasetError(f"the worker {get_worker().address} of the cluster cannot work: {error}") from error
 
 
-@contextmanager
-def _may_have_children() -> Iterator[None]:
+def _allow_children() -> None:
     """Dask's nanny makes workers daemons, which multiprocessing allows no children; ours end when the worker does."""
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     config["daemon"] = False
-    yield
 
 
 class _Foreman:

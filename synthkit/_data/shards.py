@@ -164,7 +164,7 @@ def refusing(done: Sequence[Done]) -> Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class Standing:
     """How far the shards of a prepare are together."""
 
     done: tuple[Done, ...]
@@ -180,9 +180,9 @@ class Progress:
         return bool(self.done) and not self.missing and not self.outdated
 
 
-def progress(found: Sequence[Done], clips: Sequence[Clip], settings: str) -> Progress:
+def standing(found: Sequence[Done], clips: Sequence[Clip], settings: str) -> Standing:
     """How far shards are: of the division that is complete, or else of the one that the most of them belong to."""
-    by_count: dict[int, Progress] = {}
+    by_count: dict[int, Standing] = {}
     for of in {one.shard.of for one in found}:
         held: dict[int, list[Clip]] = {}
         for clip in clips:
@@ -193,11 +193,11 @@ def progress(found: Sequence[Done], clips: Sequence[Clip], settings: str) -> Pro
             for number, one in ran.items()
             if (one.contents, one.settings) == (contents_of(held.get(number, [])), settings)
         }
-        by_count[of] = Progress(
+        by_count[of] = Standing(
             done=tuple(ran[number] for number in sorted(good)),
             missing=tuple(Shard(number, of) for number in range(1, of + 1) if number not in ran),
             outdated=tuple(Shard(number, of) for number in sorted(set(ran) - good)),
         )
     if not by_count:
-        return Progress(done=(), missing=(), outdated=())
+        return Standing(done=(), missing=(), outdated=())
     return max(by_count.values(), key=lambda it: (it.complete, len(it.done)))

@@ -97,18 +97,18 @@ def look(
     tiny: bool = False,
     run_dir: Path | None = None,
     reporter: Reporter | None = None,
-) -> shards.Progress:
+) -> shards.Standing:
     """Which shards of a recipe's prepare have run and which are missing. Decodes nothing. Raises as `prepare_shard`."""
     recipe = load_recipe(source, catalog, overrides=overrides, tiny=tiny)
     run = folder_of(recipe, run_dir, tiny=tiny)
     _, dataset = _open(recipe, catalog, reporter or Reporter())
     clips = [clip for clip, _ in data.all_clips(dataset)]
-    return shards.progress(Done.read_all(run.shards), clips, decoding(recipe))
+    return shards.standing(Done.read_all(run.shards), clips, decoding(recipe))
 
 
 def merge(
     source: str | Path,
-    found: shards.Progress,
+    found: shards.Standing,
     *,
     catalog: Catalog,
     overrides: Mapping[str, Any] | Sequence[str] = (),

@@ -320,14 +320,14 @@ class TestErrors:
             prepared(known, running.address)
 
     def test_a_worker_that_does_not_share_the_cache_or_the_data(self, cache: Path, tmp_path: Path) -> None:
-        token = clusters._Token(str(tmp_path / "x.wav"))
+        token = clusters._Token(str(tmp_path / "music"))
         with pytest.raises(DatasetError, match=r"it does not see the cache folder .*SYNTHKIT_CACHE"):
             token.check()
         cache.mkdir()
         Path(token.file).touch()
-        with pytest.raises(DatasetError, match=r"it does not see the file .*x\.wav"):
+        with pytest.raises(DatasetError, match=r"it does not see the folder .*music"):
             token.check()
-        (tmp_path / "x.wav").touch()
+        (tmp_path / "music").mkdir()
         token.check()
 
     def test_a_scheduler_without_workers(self, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
