@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import synthkit
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_text
 from synthkit._run import checkpoint
@@ -192,7 +194,7 @@ name: {name}
 data: {{use: tones, clips_per_label: 3, seconds: 1.0}}
 features: {{use: log-mel, preset: melgan}}
 vocoder: {vocoder}
-train: {{part: vocoder, steps: 4, batch: 2, crop_seconds: 0.1, evaluate_items: 2, device: cpu, objective: {objective}}}
+train: {{part: vocoder, steps: 4, save_every: 2, batch: 2, crop_seconds: 0.1, evaluate_items: 2, device: cpu, objective: {objective}}}
 generate: {{count: 1, seconds: 0.2}}
 """
 OBJECTIVE = "{mel_weight: 1, critic: {scales: 1, channels: 4, max_channels: 8}}"
@@ -234,6 +236,24 @@ def test_a_run_fine_tunes_another_and_its_resolved_recipe_runs_again(
         file, catalog=catalog, run_dir=tmp_path / "wide", last="train", overrides=["vocoder.from.strict=false"]
     )
     assert told.newest("vocoder") is not None
+
+
+def test_a_damaged_run_still_speaks_with_its_last_good_weights(
+    source: RunFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = shutil.copytree(source.path, tmp_path / "run")
+    older, newest = sorted((run / "checkpoints" / "vocoder").glob("step-*"))
+    with (newest / "generator.safetensors").open("rb+") as stream:
+        stream.truncate(1000)
+    loaded = synthkit.load(run, part="vocoder")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "step-0000004' cannot be used: generator.safetensors is damaged" in caplog.text
+    assert caplog.text.rstrip().endswith("step-0000002 is used instead")
+    mine = tensors(loaded.component.networks)
+    theirs = tensors(synthkit.load(older, part="vocoder").component.networks)
+    assert all(torch.equal(mine[key], value) for key, value in theirs.items())
+    with pytest.raises(CheckpointError, match=rf"generator.safetensors is damaged .*; '{older}' is whole"):
+        synthkit.load(newest, part="vocoder")
 
 
 def test_where_the_run_has_no_critic_the_recipe_gets_a_warm_up(catalog: Catalog, source: RunFolder) -> None:
