@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from synthkit._mpeg import length_is_guessed, pipe_from
 from synthkit.errors import UnreadableClip
 
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
@@ -140,7 +141,8 @@ def decode(path: Path, name: str) -> Iterator[Stream]:
     """The sound of a file. Raises `UnreadableClip` (so do the stream's blocks), which calls the file `name`."""
     _check_file(path, name)
     try:
-        file = _Sequential(_name_for_libsndfile(path))
+        guessed = path.suffix.lower() == ".mp3" and length_is_guessed(path)
+        file = _Sequential(pipe_from(path) if guessed else _name_for_libsndfile(path))
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise UnreadableClip(name, "unreadable", _reason(path, error)) from error
     with closing(file):
