@@ -15,6 +15,7 @@ from synthkit._data.cluster import spread_over
 from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
+from synthkit._run.processes import join
 from synthkit._run.reporter import Reporter
 from synthkit._stages.generate import choose_labels, new_items, plain_vocoder
 from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
@@ -250,6 +251,8 @@ def run(
 ) -> RunFolder:
     """Run a recipe's stages, as `synthkit run` does; what it would print goes to the logger `synthkit`.
 
+    In a script under torchrun or srun its processes train together, and each returns when the run is done.
+
     Args:
         recipe: A file, or the name of a shipped recipe.
         set: Settings to change: `{"train.steps": 1000}`.
@@ -270,19 +273,21 @@ def run(
         DatasetError: where the data cannot be prepared, or no scheduler answers.
     """
     first, dots, last = (stages or f"{STAGES[0]}..{STAGES[-1]}").partition("..")
-    return run_recipe(
-        recipe,
-        catalog=_catalog(),
-        overrides=set or {},
-        tiny=tiny,
-        run_dir=None if run_dir is None else Path(run_dir),
-        first=first or STAGES[0],
-        last=(last or STAGES[-1]) if dots else first,
-        resume=resume,
-        fresh=fresh,
-        reporter=_LogReporter(),
-        spread=spread_over(scheduler),
-    )
+    with join() as processes:
+        return run_recipe(
+            recipe,
+            catalog=_catalog(),
+            overrides=set or {},
+            tiny=tiny,
+            run_dir=None if run_dir is None else Path(run_dir),
+            first=first or STAGES[0],
+            last=(last or STAGES[-1]) if dots else first,
+            resume=resume,
+            fresh=fresh,
+            reporter=_LogReporter(),
+            spread=spread_over(scheduler),
+            processes=processes,
+        )
 
 
 class _LogReporter(Reporter):
