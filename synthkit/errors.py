@@ -87,7 +87,7 @@ class UnreadableClip(AudioError):
         return type(self), (self.name, self.code, self.reason)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClipReport:
     """What decoding one clip showed."""
 

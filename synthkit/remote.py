@@ -113,7 +113,9 @@ def walk(place: Place, on_error: OnError | None = None) -> Iterator[tuple[str, P
     if is_remote(place):
         yield from _walk_store(str(place))
     else:
-        yield from sorted(_walk_here(Path(place), on_error))
+        root = Path(place)
+        for relative, size in sorted(_walk_here(root, on_error)):
+            yield relative, root / relative, size
 
 
 def content_keys(places: Sequence[Place], progress: Progress | None = None) -> tuple[str | OSError, ...]:
@@ -125,7 +127,7 @@ def content_keys(places: Sequence[Place], progress: Progress | None = None) -> t
     """
     from synthkit.storage import file_hashes  # it brings sqlite3 and a pool, and settings need neither
 
-    here = [Path(place) for place in places if not is_remote(place)]
+    here = [place for place in places if not is_remote(place)]
     there = [str(place) for place in places if is_remote(place)]
     total = len(places)
     hashes = iter(file_hashes(here, progress and (lambda done, _: progress(done, total))))
@@ -160,7 +162,7 @@ def local_copy(place: Place) -> Iterator[Path]:
         yield copy
 
 
-def _walk_here(root: Path, on_error: OnError | None) -> Iterator[tuple[str, Path, int]]:
+def _walk_here(root: Path, on_error: OnError | None) -> Iterator[tuple[str, int]]:
     def failed(error: OSError) -> None:
         if on_error is None:
             raise error
@@ -176,13 +178,13 @@ def _walk_here(root: Path, on_error: OnError | None) -> Iterator[tuple[str, Path
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
-                path = Path(folder, name)
-                yield path.relative_to(root).as_posix(), path, _size(path)
+                path = os.path.join(folder, name)  # noqa: PTH118 - a Path of each would cost more memory than the rest
+                yield os.path.relpath(path, root).replace(os.sep, "/"), _size(path)
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116
     except OSError:
         return 0
 

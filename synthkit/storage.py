@@ -132,7 +132,7 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def stamp(path: Path) -> str:
+def stamp(path: str | Path) -> str:
     """What a file looks like from outside: another one after its bytes have changed. Empty where there is no file.
 
     Take it before hashing a file and again after decoding it: where they are equal, it was the same bytes.
@@ -146,7 +146,7 @@ def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
 
-def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
+def file_hashes(paths: Sequence[str | Path], progress: Progress | None = None) -> tuple[str | OSError, ...]:
     """The SHA-256 of each file, or the error that reading it gave, in the order of `paths`.
 
     Hashes are remembered in the cache folder by path, stamp and time of any change: a second call reads no file again.
@@ -168,29 +168,29 @@ def file_hashes(paths: Sequence[Path], progress: Progress | None = None) -> tupl
 
 
 def _by_kind(
-    stats: Mapping[Path, os.stat_result | OSError],
-) -> tuple[dict[Path, str | OSError], dict[Path, os.stat_result]]:
+    stats: Mapping[str | Path, os.stat_result | OSError],
+) -> tuple[dict[str | Path, str | OSError], dict[str | Path, os.stat_result]]:
     """The files that are not there, each with its error, and those that are."""
-    errors: dict[Path, str | OSError] = {path: it for path, it in stats.items() if isinstance(it, OSError)}
+    errors: dict[str | Path, str | OSError] = {path: it for path, it in stats.items() if isinstance(it, OSError)}
     return errors, {path: it for path, it in stats.items() if not isinstance(it, OSError)}
 
 
-def _stat(path: Path) -> os.stat_result | OSError:
+def _stat(path: str | Path) -> os.stat_result | OSError:
     try:
-        return path.stat()
+        return os.stat(path)  # noqa: PTH116 - making a Path of each of many names takes time and memory
     except OSError as error:
         return error
 
 
-def _hash_or_error(path: Path) -> str | OSError:
+def _hash_or_error(path: str | Path) -> str | OSError:
     try:
-        return file_hash(path)
+        return file_hash(Path(path))
     except OSError as error:
         return error
 
 
-def _memo_key(path: Path) -> bytes:
-    return os.fsencode(path.absolute())
+def _memo_key(path: str | Path) -> bytes:
+    return os.path.join(os.getcwdb(), os.fsencode(path))  # noqa: PTH109, PTH118 - as in _stat
 
 
 def _looks(stat: os.stat_result) -> str:
@@ -212,7 +212,7 @@ def _open_memo() -> sqlite3.Connection:
     return memo
 
 
-def _recall(memo: sqlite3.Connection, stats: Mapping[Path, os.stat_result]) -> dict[Path, str]:
+def _recall(memo: sqlite3.Connection, stats: Mapping[str | Path, os.stat_result]) -> dict[str | Path, str]:
     """The hashes that need no reading."""
     paths = {_memo_key(path): path for path in stats}
     query = f"SELECT path, looks, sha256 FROM known WHERE path IN ({','.join('?' * len(paths))})"
@@ -223,7 +223,9 @@ def _recall(memo: sqlite3.Connection, stats: Mapping[Path, os.stat_result]) -> d
     return {paths[key]: digest for key, looks, digest in rows if looks == _looks(stats[paths[key]])}
 
 
-def _remember(memo: sqlite3.Connection, hashes: Mapping[Path, str], stats: Mapping[Path, os.stat_result]) -> None:
+def _remember(
+    memo: sqlite3.Connection, hashes: Mapping[str | Path, str], stats: Mapping[str | Path, os.stat_result]
+) -> None:
     now = time.time()
     rows = [
         (_memo_key(path), _looks(stats[path]), digest)

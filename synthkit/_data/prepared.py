@@ -20,7 +20,7 @@ FORMAT = 1
 _OPEN_MAPS = 512
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One clip that can be used."""
 

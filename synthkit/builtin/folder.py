@@ -68,7 +68,7 @@ class Folder(Dataset):
         files = self._scan.files
         if not files:
             raise DatasetError(self._nothing())
-        stamps = {id: stamp(place) if isinstance(place, Path) else "" for id, place in files.items()}
+        stamps = {id: "" if remote.is_remote(place) else stamp(place) for id, place in files.items()}
         found = remote.content_keys(list(files.values()), progress)
         keys = [
             key if isinstance(key, str) else text_hash(id)  # decoding will say why it cannot be read
@@ -80,7 +80,7 @@ class Folder(Dataset):
                 Clip(
                     id=id,
                     key=key,
-                    path=str(place),
+                    path=place,
                     label=self._label(id),
                     licence=self._config.licence,
                     stamp=stamps[id],
@@ -110,7 +110,7 @@ class _Scan:
         self._exclude, self._labelled = config.exclude, config.labels == "folders"
         if not remote.is_folder(config.root):
             raise DatasetError(f"the folder {str(config.root)!r} does not exist")
-        self.files: dict[str, remote.Place] = {}
+        self.files: dict[str, str] = {}
         self.left_out: list[ClipReport] = []
         for relative, place, _ in remote.walk(config.root, self._cannot_enter):
             self._sort(relative, place)
@@ -136,7 +136,7 @@ class _Scan:
         elif isinstance(place, Path) and not _may_be_read(place):
             self.left_out.append(ClipReport(id=id, code="not-audio", reason="it is not a regular file"))
         else:
-            self.files[id] = place
+            self.files[id] = str(place)
 
 
 def _id(relative: str) -> str:
