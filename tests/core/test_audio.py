@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import pickle
 import struct
 import tracemalloc
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Audio, check_clip, encode_wav, read, to_int16
-from synthkit.errors import AudioError, ClipReport, UnreadableClip
+from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Audio, check_clip, encode_wav, read, stream, to_int16
+from synthkit.errors import AudioError, ClipReport, PluginError, UnreadableClip
+from synthkit.interfaces import Clip, Dataset, Split
 
 
 def tone(rate: int = 22050, seconds: float = 0.5, frequency: float = 440.0, gain: float = 0.5) -> Audio:
@@ -114,6 +116,85 @@ def test_real_music_is_what_librosa_reads(shared: Path, name: str) -> None:
     assert abs(len(made) - len(resampled)) <= 1
     count = min(len(made), len(resampled))
     np.testing.assert_allclose(made[:count], resampled[:count], atol=1e-5)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_block_by_block_is_what_the_whole_gives(shared: Path, rate: int) -> None:
+    """Every file that can be read, of all formats, lengths and channels: not one sample differs."""
+    compared = 0
+    for path in sorted((shared / "audio/odd").rglob("*.*")):
+        try:
+            whole = read(path).mono().resample(rate).samples[0]
+        except UnreadableClip:
+            continue
+        with stream(path) as sound:
+            blocks = [block.copy() for block in sound.mono(rate)]
+        np.testing.assert_array_equal(np.concatenate(blocks), whole, err_msg=str(path))
+        compared += 1
+    assert compared > 60
+
+
+@pytest.mark.parametrize("frames", [1, 3, 16384, 40000])
+@pytest.mark.parametrize(("old", "new"), [(44100, 22050), (8000, 48000), (22050, 22050), (192000, 8000)])
+def test_the_stream_of_a_sound_in_memory(frames: int, old: int, new: int) -> None:
+    audio = Audio(np.random.default_rng(frames).uniform(-1, 1, (3, frames)), old)
+    sound = audio.stream()
+    made = np.concatenate([block.copy() for block in sound.mono(new)])
+    np.testing.assert_array_equal(made, audio.mono().resample(new).samples[0])
+    assert (sound.frames, sound.seconds) == (frames, frames / old)
+    blocks = [block.copy() for block in audio.stream()]
+    np.testing.assert_array_equal(np.concatenate(blocks).T, audio.samples)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_could_not_be_read_to_an_end_is_not_begun(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(UnreadableClip, match="not a regular file but a pipe, a socket or a device"):
+            read(path)
+
+
+def test_a_stream_says_what_is_wrong_when_it_comes_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    tone(seconds=10).write(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with stream(path) as sound, pytest.raises(UnreadableClip, match=r"were read before the error") as caught:
+        for _ in sound:
+            pass
+    assert caught.value.code == "unreadable"
+    assert 2 < sound.seconds < 6
+    tone(seconds=1).write(tmp_path / "cut.wav")
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:20000])
+    with stream(tmp_path / "cut.wav") as sound:
+        assert sound.note == ""
+        for _ in sound:
+            pass
+    assert sound.note.startswith("it ends early")
+
+
+def test_a_data_set_of_files_needs_no_way_of_its_own_to_open_them(tmp_path: Path) -> None:
+    class Files(Dataset):
+        def clips(self, split: Split | None = None) -> list[Clip]:
+            return [Clip(id=name, key=name, path=str(tmp_path / name)) for name in ("a.wav", "gone.wav")]
+
+    class Loud(Files):
+        def open(self, clip: Clip) -> Audio:
+            return Audio(2 * super().open(clip).samples, 22050)
+
+    tone().write(tmp_path / "a.wav")
+    clip, gone = Files().clips()
+    assert Files().open(clip).seconds == 0.5
+    for dataset, peak in ((Files(), 0.5), (Loud(), 1.0)):
+        with dataset.stream(clip) as sound:
+            assert max(float(block.max()) for block in sound) == pytest.approx(peak, abs=1e-3)
+    with pytest.raises(UnreadableClip, match=r"^gone\.wav: there is no such file") as caught:
+        Files().open(gone)
+    assert caught.value.code == "missing"
+    with pytest.raises(PluginError, match=r"Files has clips without a file \(.x.\) and no open\(\)"):
+        Files().open(Clip(id="x", key="x"))
 
 
 def test_a_header_that_promises_too_much_allocates_nothing(tmp_path: Path) -> None:
