@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -35,6 +36,8 @@ _HANG = timedelta(minutes=60)
 """How long a process waits for another within a training: longer than any checkpoint or evaluation takes."""
 _FAREWELL = timedelta(seconds=10)
 """How long a process that ends waits until the others have heard of it."""
+_LOST = timedelta(seconds=2)
+"""The same where at least one is known not to hear it any more."""
 _SESSIONS = itertools.count()
 """Several sessions of one Python process have names of their own in the store, which outlives them."""
 
@@ -96,7 +99,7 @@ class Group(Processes):
 
     def fail(self, error: BaseException) -> BaseException:
         """Leave with an error. Returns what is to be raised: a `SystemExit` where another process says what happened."""
-        with suppress(RuntimeError):
+        with _undisturbed(), suppress(RuntimeError):
             error = self._fail_as_main(error) if self.is_main else self._fail_beside_main(error)
         if isinstance(error, ProcessLost) and LAUNCHED in os.environ:
             return SystemExit(error.exit_code)  # the launcher knows which process it was
@@ -105,7 +108,7 @@ class Group(Processes):
     def _fail_as_main(self, error: BaseException) -> BaseException:
         if isinstance(error, ProcessLost):
             error = self._told() or error
-        self._leave(_exit_code(error))
+        self._leave(_exit_code(error), _LOST if isinstance(error, ProcessLost) else _FAREWELL)
         return error
 
     def _fail_beside_main(self, error: BaseException) -> BaseException:
@@ -132,12 +135,12 @@ class Group(Processes):
                 return error
         return None
 
-    def _leave(self, code: int) -> None:
+    def _leave(self, code: int, patience: timedelta = _FAREWELL) -> None:
         """End the collectives, and say so; the main process stays until the others have heard how it ends."""
         self._store.set("end" if self.is_main else f"left/{self.index}", str(code))
         _close()
         if self.is_main:
-            _poll(lambda: all(self._has(f"left/{index}") for index in range(1, self.count)), _FAREWELL)
+            _poll(lambda: all(self._has(f"left/{index}") for index in range(1, self.count)), patience)
 
     def _has(self, key: str) -> bool:
         return bool(self._store.check([key]))
@@ -158,6 +161,19 @@ def _poll(happened: Callable[[], bool], most: timedelta = timedelta.max) -> None
     while not happened() and time.monotonic() - began < most.total_seconds():
         time.sleep(nap)
         nap = min(0.2, nap * 1.2)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within it, a SIGTERM does nothing: torchrun sends one when it misses a process, and this one is about to say so and end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is given signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _close() -> None:
