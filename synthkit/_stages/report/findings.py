@@ -11,7 +11,7 @@ from synthkit._run.events import Event
 from synthkit._run.folder import RunFolder
 from synthkit._stages.report import scores
 from synthkit._stages.report.scores import Result, finite
-from synthkit._stages.report.sources import DataSummary, History, Item
+from synthkit._stages.report.sources import DataSummary, History, Item, Version
 from synthkit._stages.report.words import listing, plural
 from synthkit.interfaces import ClipReport
 
@@ -48,6 +48,15 @@ class Findings:
             return None
         logged = self.history[part].steps if part in self.history else 0
         return logged or trained[0].steps
+
+    def role(self, version: Version) -> str:
+        """What a version is to this run, in words."""
+        if version.is_reference:
+            return "the recording"
+        if version.role == "compare":
+            return "for comparison"
+        steps = self.steps("vocoder")
+        return "this run's vocoder" if steps is None else f"trained here, {plural(steps, 'step')}"
 
 
 def sentence(findings: Findings) -> str:

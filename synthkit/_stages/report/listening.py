@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Protocol
+from urllib.parse import quote
 
 from synthkit._run.reporter import Reporter
-from synthkit._stages.report.findings import Findings
 from synthkit._stages.report.markup import Markup, content, element
 from synthkit._stages.report.pictures import (
     BANDS,
@@ -21,6 +22,7 @@ from synthkit._stages.report.pictures import (
     scale_png,
     time_ticks,
 )
+from synthkit._stages.report.scores import Result
 from synthkit._stages.report.sources import Item, Version
 from synthkit._stages.report.words import duration, measured, plural
 from synthkit.audio import read
@@ -31,7 +33,22 @@ _EAGER = 24
 """Players that load with the page; browsers allow only so many at a time, later ones load when they are played."""
 
 
-def listening(findings: Findings, reporter: Reporter) -> Markup:
+class Heard(Protocol):
+    """What there is to hear."""
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The clips, each in all its versions."""
+
+    @property
+    def results(self) -> Sequence[Result]:
+        """What metrics say of them."""
+
+    def role(self, version: Version) -> str:
+        """A few words beside the name of a version."""
+
+
+def listening(findings: Heard, reporter: Reporter) -> Markup:
     """All clips, or a sentence where there is none."""
     if not findings.items:
         return element("p", "The generate stage made no clip: the data has no clip that could be used.", class_="note")
@@ -72,7 +89,7 @@ def _help(items: Sequence[Item]) -> Markup:
     return element("div", element("div", keys, toggle, class_="keys"), scale, class_="help")
 
 
-def _clip(findings: Findings, item: Item, number: int, *, embed: bool, eager: bool) -> Markup:
+def _clip(findings: Heard, item: Item, number: int, *, embed: bool, eager: bool) -> Markup:
     sounds = [read(version.file) for version in item.versions]
     mels = [mel_db(sound) for sound in sounds]
     top = loudest(mels)
@@ -86,7 +103,7 @@ def _clip(findings: Findings, item: Item, number: int, *, embed: bool, eager: bo
                 element(
                     "figcaption",
                     element("span", version.name, class_="name"),
-                    element("span", _role(findings, version), class_="role"),
+                    element("span", findings.role(version), class_="role"),
                 ),
                 axes(picture, time_ticks(sound.seconds), frequency_ticks(sound.sample_rate), class_="mel"),
                 _player(item, version, embed=embed, eager=eager),
@@ -136,7 +153,7 @@ def _switch(item: Item, number: int) -> Markup:
 
 def _player(item: Item, version: Version, *, embed: bool, eager: bool) -> Markup:
     if not embed:
-        link = element("a", version.file.name, href=f"{version.file.parent.name}/{version.file.name}")
+        link = element("a", version.file.name, href=quote(f"{version.file.parent.name}/{version.file.name}"))
         return element("p", "Too much sound for one page; listen to ", link, ".", class_="facts")
     return element(
         "audio",
@@ -147,16 +164,7 @@ def _player(item: Item, version: Version, *, embed: bool, eager: bool) -> Markup
     )
 
 
-def _role(findings: Findings, version: Version) -> str:
-    if version.is_reference:
-        return "the recording"
-    if version.role == "compare":
-        return "for comparison"
-    steps = findings.steps("vocoder")
-    return "this run's vocoder" if steps is None else f"trained here, {plural(steps, 'step')}"
-
-
-def _facts(findings: Findings, item: Item, version: Version) -> Markup | None:
+def _facts(findings: Heard, item: Item, version: Version) -> Markup | None:
     """The clip's own figures, and what else a listener should know about this very sound."""
     facts: list[Markup | None] = []
     if not version.is_reference:

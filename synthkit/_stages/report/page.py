@@ -36,7 +36,9 @@ def render(findings: Findings, reporter: Reporter) -> str:
     return document(f"{findings.title} · synthkit report", _header(findings), sections)
 
 
-def document(title: str, header: Markup, sections: Sequence[tuple[str, str, Markup]], style: str = "") -> str:
+def document(
+    title: str, header: Markup, sections: Sequence[tuple[str, str, Markup]], style: str = "", script: str = ""
+) -> str:
     """A whole page that needs nothing else.
 
     Args:
@@ -44,6 +46,7 @@ def document(title: str, header: Markup, sections: Sequence[tuple[str, str, Mark
         header: What stands above everything.
         sections: Anchor, heading and content of each.
         style: CSS beside that of all pages.
+        script: JavaScript beside that of all pages.
     """
     links = [element("li", element("a", heading, href=f"#{anchor}")) for anchor, heading, _ in sections]
     body = content(
@@ -69,7 +72,7 @@ def document(title: str, header: Markup, sections: Sequence[tuple[str, str, Mark
             ),
         ),
     )
-    style, script = _resource("style.css") + style, _resource("script.js")
+    style, script = _resource("style.css") + style, _resource("script.js") + script
     return Template(_resource("template.html")).substitute(
         policy=_policy(style, script),
         version=content(__version__),

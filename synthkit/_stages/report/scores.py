@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthkit._catalog import Catalog
-from synthkit._recipe.model import Recipe
+from synthkit._recipe.model import Block
 from synthkit._run.reporter import Reporter
 from synthkit._stages.report.sources import Item, Version
 from synthkit._stages.report.words import duration
@@ -36,27 +36,25 @@ class Result:
         return self.score.per_item[self.clips.index(clip)]
 
 
-def compute(recipe: Recipe, items: Sequence[Item], catalog: Catalog, reporter: Reporter) -> tuple[Result, ...]:
-    """Every metric of the recipe for every version that has originals to compare with."""
+def compute(
+    metrics: Sequence[Block], spec: FeatureSpec, items: Sequence[Item], catalog: Catalog, reporter: Reporter
+) -> tuple[Result, ...]:
+    """Every metric for every version that has originals to compare with; they are compared at the rate of `spec`."""
     names = list(dict.fromkeys(version.name for item in items if item.reference for version in item.made))
     running = {
-        (block.offered.offer.name, name): _Running(catalog.build(block.offered, block.config, recipe.spec))
-        for block in recipe.metrics
+        (block.offered.offer.name, name): _Running(catalog.build(block.offered, block.config, spec))
+        for block in metrics
         for name in names
     }
     compared = [item for item in items if item.reference is not None]
     with reporter.task("metrics", len(compared)) as task:
         for number, item in enumerate(compared, 1):
-            for version, comparison in _comparisons(item, recipe.spec):
+            for version, comparison in _comparisons(item, spec):
                 for (_, name), metric in running.items():
                     if name == version.name:
                         metric.update(item.id, comparison)
             task.update(number, item.title)
-    results = tuple(metric.result(*key) for key, metric in running.items())
-    for result in results:
-        if result.problem:
-            reporter.warn(f"report: {result.metric} of {result.version}: {result.problem}")
-    return results
+    return tuple(metric.result(*key) for key, metric in running.items())
 
 
 def _comparisons(item: Item, spec: FeatureSpec) -> list[tuple[Version, Comparison | AudioError]]:

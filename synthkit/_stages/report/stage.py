@@ -29,11 +29,15 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
 
     items = read_items(run)
     device = pick_device(next((training.settings.device for training in recipe.train), "auto"))
+    results = scores.compute(recipe.metrics, recipe.spec, items, catalog, reporter)
+    for result in results:
+        if result.problem:
+            reporter.warn(f"report: {result.metric} of {result.version}: {result.problem}")
     findings = Findings(
         recipe=recipe,
         run=run,
         items=items,
-        results=scores.compute(recipe, items, catalog, reporter),
+        results=results,
         history=read_history(run.metrics_file),
         data=read_data(run),
         environment=environment.describe(str(device), _plugins(recipe)),
