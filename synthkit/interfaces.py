@@ -175,6 +175,11 @@ class Component(ABC):
 class Vocoder(Component):
     """Features to sound."""
 
+    precisions: tuple[str, ...] = ("fp32",)
+    """What it can compute in when it vocodes; `bf16` is quicker and less exact."""
+    precision: str = "fp32"
+    """What it does compute in, one of `precisions`: a choice of whoever vocodes, not part of what was learned."""
+
     @abstractmethod
     def vocode(
         self, features: Tensor, *, random: torch.Generator | None = None, progress: Progress | None = None
@@ -183,6 +188,10 @@ class Vocoder(Component):
 
         The same features and the same state of `random` give the same samples; an item does not depend on its neighbours.
         """
+
+    def vocode_each(self, features: Sequence[Tensor], *, random: torch.Generator | None = None) -> list[Tensor]:
+        """Items of any lengths, `[M, N]` each, to samples `[spec.samples(N)]` each: what `vocode` makes of each alone."""
+        return [self.vocode(item[None], random=random)[0] for item in features]
 
     @property
     def latency_frames(self) -> int | None:
@@ -314,6 +323,8 @@ class Offer:
     """For a vocoder or model that learns: the name of the objective used where a recipe names none."""
     extra: str | None = None
     """The pip extra it needs, where it needs one."""
+    imports: str | None = None
+    """For a vocoder or model that takes checkpoints of other projects: `"module:NAME"` of a `synthkit.foreign.Importer`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,15 @@ from synthkit.specs import FeatureSpec, conversion
 from synthkit_melgan.config import MelGANConfig
 from synthkit_melgan.folded import FoldedGenerator
 from synthkit_melgan.network import Generator
+from synthkit_melgan.portable import Portable
 
 CHUNK_FRAMES = 344
 """Frames, of all items together, that go through the network at once. Larger pieces are slower: the C allocator gives the
 memory of such activations back to the system after every layer."""
 SILENT_WITHIN = 0.01
 """How far above the floor, in log10 units, a band still counts as silent: 0.2 dB, for rounding on the way here."""
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_LEVEL = 0.8  # shortest item of a batch of unequal ones, against its longest
 
 
 class MelGAN(Vocoder):
@@ -33,6 +36,8 @@ class MelGAN(Vocoder):
     torch.Size([2, 640])
     """
 
+    precisions = tuple(_TYPES)
+
     def __init__(self, config: MelGANConfig, spec: FeatureSpec) -> None:
         """Raises `ConfigError` where `config` does not fit `spec`."""
         config.check_spec(spec)
@@ -40,7 +45,7 @@ class MelGAN(Vocoder):
         self.spec = spec
         self.generator = Generator(spec.n_mels, config.channels, config.ratios, config.residual_layers)
         self._network: FoldedGenerator | None = None
-        self._state: tuple[tuple[int, int], ...] = ()
+        self._state: tuple[object, ...] = ()
         self._to_log10 = conversion(spec, dataclasses.replace(spec, log="log10", gain=1.0, offset=0.0))
         # Where frame 0's samples begin in the sound: a frame stands for the hop around the middle of its window.
         leads = {"same": 0, "center": -(spec.hop_length // 2), "valid": (spec.n_fft - spec.hop_length) // 2}
@@ -91,6 +96,33 @@ class MelGAN(Vocoder):
                 if progress:
                     progress(stop - first, last - first)
         return out
+
+    def vocode_each(self, features: Sequence[Tensor], *, random: torch.Generator | None = None) -> list[Tensor]:
+        """Items of any lengths, `[M, N]` each, in batches of similar ones.
+
+        Beyond its end an item's last frame goes on, as `vocode` hears it: what fills a batch up changes nothing.
+        """
+        order = sorted(range(len(features)), key=lambda place: features[place].shape[-1], reverse=True)
+        made: dict[int, Tensor] = {}
+        while order:
+            longest = features[order[0]].shape[-1]
+            batch = [place for place in order if features[place].shape[-1] >= _LEVEL * longest]
+            order = order[len(batch) :]
+            filled = torch.stack([_frames(features[place], 0, longest) for place in batch])
+            for place, samples in zip(batch, self.vocode(filled, random=random), strict=True):
+                made[place] = samples[: self.spec.samples(features[place].shape[-1])]
+        return [made[place] for place in range(len(features))]
+
+    def portable(self) -> Portable:
+        """All that `vocode` does as one network, for `synthkit export`."""
+        return Portable(
+            self.generator,
+            self.hear,
+            self._gate if self.config.gate_silence else None,
+            hop_length=self.spec.hop_length,
+            lead=self._lead,
+            overhang=self.spec.samples(2) - 2 * self.spec.hop_length,
+        )
 
     @property
     def latency_frames(self) -> int:
@@ -147,9 +179,9 @@ class MelGAN(Vocoder):
 
     def _folded(self) -> FoldedGenerator:
         """The generator's weights of this moment; folded anew only when one of them has changed."""
-        state = tuple((weight.data_ptr(), weight._version) for weight in self.generator.parameters())
+        state = (self.precision, *((weight.data_ptr(), weight._version) for weight in self.generator.parameters()))
         if self._network is None or state != self._state:
-            self._network, self._state = FoldedGenerator(self.generator), state
+            self._network, self._state = FoldedGenerator(self.generator, _TYPES[self.precision]), state
         return self._network
 
     def _blocks(self, network: FoldedGenerator, features: Tensor, start: int, stop: int) -> Tensor:

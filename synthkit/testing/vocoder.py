@@ -129,6 +129,19 @@ def streaming(build: Build) -> None:
         expect(apart <= CLOSE, f"pieces of {size} frames give samples that differ by {apart:.2g}")
 
 
+def unequal_lengths(build: Build) -> None:
+    """`vocode_each` gives of items of unequal lengths what `vocode` gives of each alone."""
+    vocoder = fresh(build)
+    items = [item[:, :count] for item, count in zip(features(vocoder.spec, 33, 4), (33, 5, 31, 12), strict=True)]
+    made = vocoder.vocode_each(items, random=generator())
+    expect(len(made) == len(items), f"{len(items)} items give {len(made)}")
+    for item, samples in zip(items, made, strict=True):
+        alone = vocoder.vocode(item[None], random=generator())[0]
+        expect(samples.shape == alone.shape, f"{item.shape[-1]} frames give {list(samples.shape)} samples")
+        apart = distance(alone, samples)
+        expect(apart <= CLOSE, f"the item of {item.shape[-1]} frames differs by {apart:.2g}")
+
+
 def silence(build: Build) -> None:
     """Silence stays silence: what a vocoder without networks makes of it lies 60 dB below full scale.
 
@@ -142,4 +155,15 @@ def silence(build: Build) -> None:
     expect(level <= 1e-3, f"silent features give a level of {level:.2g}")
 
 
-LAWS = (length, values, independence, determinism, nothing_changed, saved_and_loaded, progress, streaming, silence)
+LAWS = (
+    length,
+    values,
+    independence,
+    determinism,
+    nothing_changed,
+    saved_and_loaded,
+    progress,
+    streaming,
+    unequal_lengths,
+    silence,
+)

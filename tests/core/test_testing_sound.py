@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -218,6 +218,15 @@ class Dawdling(Voice):
     latency_frames = 2
 
 
+class Levelling(Voice):
+    """Fills items up with silence and forgets to cut them."""
+
+    def vocode_each(self, features: Sequence[Tensor], *, random: torch.Generator | None = None) -> list[Tensor]:
+        longest = max(item.shape[-1] for item in features)
+        filled = [nn.functional.pad(item, (0, longest - item.shape[-1])) for item in features]
+        return list(self.vocode(torch.stack(filled)))
+
+
 class Brief(Model):
     def generate(self, request: Request, **rest: Any) -> Tensor:
         return super().generate(request, **rest)[..., 1:]
@@ -286,6 +295,7 @@ VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("vocoder", "progress", Boasting, "(2, 1)"),
     ("vocoder", "streaming", Unsteady, "samples that differ"),
     ("vocoder", "streaming", Dawdling, "0 samples only"),
+    ("vocoder", "unequal-lengths", Levelling, "samples"),
     ("vocoder", "silence", Hissing, "a level of"),
     ("model", "length", Brief, "gives [1, 12, 7]"),
     ("model", "determinism", Global, "changes torch's global random state"),

@@ -212,3 +212,14 @@ def test_a_stream_gives_samples_as_soon_as_the_network_has_heard_enough() -> Non
         delays.append(arrived - made // vocoder.spec.hop_length)
     assert delays[:-1] == [vocoder.latency_frames] * (30 - vocoder.generator.context)
     assert delays[-1] == 0
+
+
+def test_half_precision_is_a_choice_of_the_caller() -> None:
+    vocoder, given = build(), some_features(1, 60)
+    exact = vocoder.vocode(given)
+    vocoder.precision = "bf16"
+    rough = vocoder.vocode(given)
+    assert rough.dtype == torch.float32
+    assert 25 < 10 * torch.log10(exact.var() / (rough - exact).square().mean()) < 80
+    vocoder.precision = "fp32"
+    assert torch.equal(vocoder.vocode(given), exact)
