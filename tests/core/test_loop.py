@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,10 @@ from synthkit._run.health import Limits
 from synthkit._run.keeping import Keep
 from synthkit._run.learner import Learner
 from synthkit._run.loop import Loop, Settings, Stopped
+from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
+from synthkit.builtin.config import TrackerConfig
+from synthkit.builtin.trackers import TensorBoard
 from synthkit.config import Config
 from synthkit.errors import TrainingError
 from synthkit.interfaces import Batch, FeatureExtractor, Objective, Offer, Tracker, Vocoder
@@ -176,7 +180,11 @@ class Spoken(Reporter):
 
 
 def loop(
-    folder: Path, objective: type[Fit] = Fit, average: float | None = None, **changes: Any
+    folder: Path,
+    objective: type[Fit] = Fit,
+    average: float | None = None,
+    trackers: Sequence[Tracker] = (),
+    **changes: Any,
 ) -> tuple[Loop, Fit, Memory]:
     with seeded(3):
         component = Scale()
@@ -202,7 +210,7 @@ def loop(
         extractor=Energy(),
         settings=Settings(**{**numbers, "batch": 2, "crop_seconds": 0.008, **changes}),
         validation=[crop(0)],
-        trackers=[memory],
+        trackers=[memory, *trackers],
         reporter=Spoken(),
         saved=lambda step, where: None,
         picture=lambda features, spec: np.zeros((*features.shape, 3), np.uint8),
@@ -543,6 +551,65 @@ class TestMemory:
         assert "Traceback" not in done.stderr
         events = read_events(RunFolder(tmp_path / "runs" / "greedy"))
         assert (events[-1].kind, events[-1].stage, events[-1].text) == ("failed", "train", last)
+
+
+class First(Processes):
+    """The main process of two, on the same crops; what it tells the other is kept."""
+
+    count = 2
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def share(self, value: Any) -> Any:
+        self.told.append(json.dumps(value))
+        return value
+
+
+class Second(Processes):
+    """The other one."""
+
+    count, index = 2, 1
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = iter(told)
+
+    def share(self, value: Any) -> Any:
+        return json.loads(next(self.told))
+
+
+def test_another_process_writes_and_says_nothing_but_decides_and_ends_the_same(tmp_path: Path) -> None:
+    first, main, _ = loop(tmp_path, keep=Keep(last=4, best="error"))
+    first.processes = First()
+    first.run(crops(gain=spoiled))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    second, other, memory = loop(tmp_path, keep=Keep(last=4, best="error"))
+    second.processes = Second(first.processes.told)
+    second.run(crops(gain=spoiled))
+    assert (other.steps, weight(second)) == (main.steps, weight(first))
+    assert second.learner.attempt == first.learner.attempt == 1
+    assert next(second.processes.told, None) is None
+    assert (memory.rows, memory.heard) == ([], [])
+    assert isinstance(second.reporter, Spoken)
+    assert second.reporter.warned == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_tensorboard_has_scalars_sounds_and_pictures_from_step_0_on(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracker = TensorBoard(TrackerConfig(), tmp_path)
+    made, _, _ = loop(tmp_path, trackers=[tracker])
+    made.run(crops())
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for kind in (events.Audio, events.Images):
+        assert [event.step for event in kind("vocoder/validation/0/made")] == [0, 5, 10]
+        assert [event.step for event in kind("vocoder/validation/1/reference")] == [0]
+    assert [event.step for event in events.Scalars("vocoder/validation/error")] == [0, 5, 10]
+    assert [event.step for event in events.Scalars("vocoder/norm/adam")] == [2, 4, 6, 8, 10]
 
 
 def test_the_account_says_everything_at_evaluations_and_saves(tmp_path: Path) -> None:
