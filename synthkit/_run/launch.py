@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from synthkit._run.place import LAUNCHED
-from synthkit.errors import ProcessLost
+from synthkit.errors import ProcessLost, RunError
 
 GRACE = 10.0
 """Seconds that processes have to end by themselves once one has failed, and again once they were asked to."""
@@ -41,7 +41,12 @@ def launch(command: Sequence[str], count: int, *, grace: float = GRACE) -> Endin
 
     SIGINT and SIGTERM are passed on to them; a second SIGINT ends them at once. When one fails the others have `grace` seconds to
     end by themselves. Whatever happens, none of them is left; they end even where this process is killed.
+
+    Raises:
+        RunError: on Windows, which has no process groups and signals of this kind.
     """
+    if os.name != "posix":
+        raise RunError("--devices needs Linux or macOS; use torchrun here (docs/distributed.md)")
     crew = _Crew()
     with crew.at_work(command, count):
         crew.wait(grace)

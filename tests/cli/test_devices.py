@@ -26,15 +26,16 @@ features: {use: log-mel, preset: melgan}
 vocoder: {use: melgan, channels: 2}
 train:
   part: vocoder
-  steps: 60
+  steps: 40
   batch: 7
   crop_seconds: 0.1
-  evaluate_every: 30
+  evaluate_every: 1000
+  evaluate_items: 2
   save_every: 6
   log_every: 1
   objective: {use: melgan, mel_weight: 1.0, adversarial_weight: 0.0, feature_matching_weight: 0.0, learning_rate: 2e-5}
 """
-STEPS = 60
+STEPS = 40
 LONG = ("--set", "train.steps=5000")
 
 
