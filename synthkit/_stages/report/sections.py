@@ -17,7 +17,8 @@ from synthkit.interfaces import ClipReport
 
 _FEW = 12
 """A list up to this long is shown open."""
-_BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better", "zero": "→ nearest to 0 is better"}
+BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better", "zero": "→ nearest to 0 is better"}
+"""What a metric's `better` says, in words."""
 _TERMS = {"mel_l1": "log-mel L1"}
 
 
@@ -57,7 +58,7 @@ def _score_row(metric: str, summary: str, results: Sequence[Result]) -> list[Mar
     explained = [element("span", summary, class_="summary")]
     if score:
         unit = f" ({score.unit})" if score.unit and not score.unit.startswith("of ") else ""
-        explained.append(element("span", _BETTER[score.better], unit, class_="better"))
+        explained.append(element("span", BETTER[score.better], unit, class_="better"))
     best = scores.best(mine)
     cells = [element("th", element("code", metric), *explained, scope="row")]
     for result in mine:
