@@ -55,6 +55,10 @@ def check_offers(offers: Iterable[Offer]) -> None:
         _check_summary(what, offer.summary)
         if offer.objective is not None and offer.kind not in ("vocoder", "model"):
             raise PluginError(f"{what} names an objective, but only a vocoder or a model learns")
+        if offer.imports is not None:
+            _check_targets(what, {"imports": offer.imports})
+            if offer.kind not in ("vocoder", "model"):
+                raise PluginError(f"{what} names an importer, but only a vocoder or a model has weights to take")
         for text in (offer.objective, offer.extra):
             if text is not None and not isinstance(text, str):
                 raise PluginError(f"the objective and the extra of {what} must be names or None, not {text!r:.80}")

@@ -17,6 +17,7 @@ def synthkit_components() -> list[Offer]:
             config="synthkit_melgan.config:MelGANConfig",
             summary="MelGAN (2019): a small, fast GAN vocoder; 4.3 million parameters, any hop.",
             objective="melgan",
+            imports="synthkit_melgan.importing:IMPORTER",
         ),
         Offer(
             kind="objective",

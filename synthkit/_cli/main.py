@@ -45,6 +45,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Show how runs differ: recipes, curves and scores side by side."),
     "generate": ("generate", "Make new sound with a trained run."),
     "vocode": ("vocode", "Turn a sound into features and back with a vocoder."),
+    "import": ("import_", "Make a run of a checkpoint of another project."),
+    "pull": ("pull", "Download a published checkpoint, checked by its hash."),
+    "export": ("export", "Write a trained vocoder as an ONNX or PyTorch (pt2) file."),
+    "evaluate": ("evaluate", "Hold vocoders against each other on real clips, and hear them blind."),
     "data": ("data", "Fetch, verify or measure a data set."),
     "new-plugin": ("new_plugin", "Write a plugin package to start from."),
 }

@@ -77,8 +77,14 @@ def save(root: Path, step: int, identity: Identity, learner: Learner, extra: Map
     Raises:
         CheckpointError: where it cannot be written; what was there before is whole.
     """
+    return save_files(root, step, identity, _contents(learner), extra)
+
+
+def save_files(
+    root: Path, step: int, identity: Identity, contents: Mapping[str, Mapping[str, Any]], extra: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint of files that are at hand, as `save` does: state dicts by the name of their file. Raises as `save`."""
     folder, temporary = root / step_name(step), root / f".{step_name(step)}.tmp"
-    contents = _contents(learner)
     try:
         tidy(root)
         temporary.mkdir(parents=True)
