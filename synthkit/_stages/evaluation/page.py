@@ -74,11 +74,12 @@ def _scores(evaluation: Evaluation) -> Markup:
     rate = evaluation.spec.sample_rate
     explained = (
         f"Means over {plural(len(evaluation.items), 'clip')}, each sound and its original at {rate:,} Hz; ± is the 95% "
-        "confidence interval of the mean over clips (Student’s t): where other clips of this kind would lead."
+        "confidence interval of the mean over clips (Student’s t), for other clips of this kind."
     )
     differences = (
         f"The second line is the difference to {first}, clip by clip, with an interval of its own; it is named better or "
-        "worse where 0 lies outside of it. Of twenty such marks one is chance."
+        "worse (or different, where a figure has no good direction) where 0 lies outside of it. Of figures that do not differ, "
+        "one in twenty is marked by chance."
     )
     problems = [
         element("li", f"{row.metric} of {it.vocoder}: {it.problem}")
