@@ -262,7 +262,8 @@ class Loop:
         """What to do about a training that cannot be helped, with the present values."""
         numerics, attempt = self.learner.engine.numerics, self.learner.attempt
         tried = f"rolled back {attempt} times, in vain" if attempt else "it is not rolled back"
-        kept = f"the last good checkpoint is {folder!r}" if folder else "there is no good checkpoint"
+        saved = folder is not None and keeping.START not in Path(folder).parts
+        kept = f"the last good checkpoint is {folder!r}" if saved else "there is no good checkpoint"
         clip = "null" if numerics.clip_norm is None else f"{numerics.clip_norm:g}"
         precision = "" if numerics.precision == "fp32" else f", or train.precision fp32 (now {numerics.precision})"
         return (

@@ -179,6 +179,27 @@ class TestRuns:
         assert "killed" in killed.reason
         assert killed.parts[0].step > stopped["parts"][0]["step"]
 
+    @pytest.mark.slow
+    def test_a_real_training_that_cannot_be_helped_ends_with_the_term_and_advice(self, tmp_path: Path) -> None:
+        wild = (
+            "train.steps=12",
+            "train.log_every=1",
+            "train.objective.learning_rate=1e37",
+            "train.objective.adversarial_weight=1",
+        )
+        settings = [word for setting in wild for word in ("--set", setting)]
+        said = synthkit("run", "quickstart", "--tiny", "--stage", "prepare..train", *settings, folder=tmp_path, code=2)
+        assert (
+            said.count("the term 'adversarial' is nan; back to step 0 with other crops and learning rates times 0.")
+            == 2
+        )
+        assert "the term 'adversarial' is nan; rolled back 2 times, in vain; there is no good checkpoint. " in said
+        assert "A smaller learning_rate" in said
+        assert "Traceback" not in said
+        (state,) = json.loads(synthkit("runs", "--json", folder=tmp_path))
+        assert (state["state"], state["stage"], state["findings"]) == ("failed", "train", 2)
+        assert state["reason"] in said
+
 
 def train_until(folder: Path, number: signal.Signals, *options: str) -> str:
     """Train until a checkpoint is saved, look whether the run is seen to run, and send the signal; returns what was said."""
