@@ -39,7 +39,7 @@ _FAREWELL = timedelta(seconds=10)
 _LOST = timedelta(seconds=2)
 """The same where at least one is known not to hear it any more."""
 _SESSIONS = itertools.count()
-"""Several sessions of one Python process have names of their own in the store, which outlives them."""
+"""Each session has a name of its own in the store, which outlives them: torchrun's even the processes that it starts again."""
 
 
 class Group(Processes):
@@ -54,7 +54,7 @@ class Group(Processes):
         self.index, self.count, self.local = place.index, place.count, place.local
         self._shared = 0
         try:
-            self._store = PrefixStore(f"synthkit/{next(_SESSIONS)}", _meet(place))
+            self._store = PrefixStore(f"synthkit/{place.attempt}/{next(_SESSIONS)}", _meet(place))
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                 store=PrefixStore("group", self._store),

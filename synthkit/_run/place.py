@@ -29,6 +29,8 @@ class Place:
     """Machine of the main process."""
     port: int
     """Where the main process (or torchrun) listens there."""
+    attempt: int = 0
+    """How often torchrun has started the processes again."""
 
 
 def find_place(environment: Mapping[str, str]) -> Place | None:
@@ -55,6 +57,7 @@ def find_place(environment: Mapping[str, str]) -> Place | None:
             local=_number(environment, "LOCAL_RANK"),
             host=environment["MASTER_ADDR"],
             port=_number(environment, "MASTER_PORT"),
+            attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", "0"),
         )
     if "WORLD_SIZE" in environment or "SLURM_STEP_NODELIST" not in environment:
         return None
