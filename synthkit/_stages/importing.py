@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +116,13 @@ def _safely(file: Path) -> Any:
     try:
         with file.open("rb") as stream:
             head = stream.read(9)
-        # A safetensors file is eight bytes of length and JSON; no pickle and no zip archive has a brace there.
-        return load_file(file) if head[8:] == b"{" else torch.load(file, map_location="cpu", weights_only=True)
+        if (
+            head[8:] == b"{"
+        ):  # eight bytes of length, then JSON: safetensors; no pickle and no zip archive has a brace there
+            return load_file(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickle protocols: what it cannot read, it refuses
+            return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{str(file)!r} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
