@@ -18,7 +18,7 @@ from synthkit.errors import ProcessLost
 from synthkit.training.engine import Engine, Network, Numerics
 
 _BUCKET_BYTES = 32 * 2**20
-"""Gradients that are sent at once: large enough to fill a network, small enough not to need all of them twice in memory."""
+"""Gradients that are sent at once: large enough to fill the line, small enough to be twice in memory."""
 
 
 class DistributedEngine(Engine):
@@ -60,7 +60,7 @@ class DistributedEngine(Engine):
 
     def _reduce(self, optimiser: torch.optim.Optimizer) -> None:
         parameters = [it for group in optimiser.param_groups for it in group["params"] if it.requires_grad]
-        with torch.no_grad(), lost_is_said():
+        with torch.no_grad():
             buckets = [_Bucket(part) for part in _parts(parameters)]
             for bucket in buckets:
                 bucket.finish()
@@ -80,11 +80,15 @@ class _Bucket:
         self._had = [parameter.grad is not None for parameter in parameters]
         pieces = [torch.zeros_like(it) if it.grad is None else it.grad for it in parameters]
         self._flat = torch.cat([*(piece.reshape(-1) for piece in pieces), pieces[0].new_tensor(self._had)])
-        self._sent = dist.all_reduce(self._flat, async_op=True)
+        for parameter in parameters:
+            parameter.grad = None  # so that no more than a bucket is twice in memory
+        with lost_is_said():
+            self._sent = dist.all_reduce(self._flat, async_op=True)
 
     def finish(self) -> None:
         """Wait for the sums, and make them the gradients."""
-        self._sent.wait()
+        with lost_is_said():
+            self._sent.wait()
         sizes = [parameter.numel() for parameter in self._parameters]
         *sums, anywhere = torch.split(self._flat, [*sizes, len(sizes)])
         # Only where one is missing here: reading the numbers makes the host wait for the device.
