@@ -58,6 +58,7 @@ class Engine:
     """
 
     def __init__(self, device: torch.device | str = "cpu", numerics: Numerics | None = None) -> None:
+        """Raises `ConfigError` where the device cannot compute in the precision."""
         self.device = torch.device(device)
         self.numerics = numerics or Numerics()
         self.slow_down = 1.0
@@ -71,6 +72,13 @@ class Engine:
         self._rates: dict[int, float] = {}
         self._norms: dict[int, Tensor] = {}
         self._scalers: dict[int, GradScaler] = {}
+        try:
+            with self.autocast():
+                pass
+        except RuntimeError as error:
+            raise ConfigError(
+                f"the device {self.device} cannot compute in {self.numerics.precision} ({error}); set precision to fp32"
+            ) from error
 
     def begin(self, seed: int) -> None:
         """Called by the loop before each step: what `randn` draws in it follows from `seed`."""

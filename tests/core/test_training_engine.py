@@ -120,6 +120,15 @@ def test_fp32_has_no_scale_and_skips_nothing() -> None:
     assert one.state_dict({"it": optimiser}) == {"slow_down": 1.0, "updates": {"it": 1}, "scalers": {}}
 
 
+def test_a_device_without_the_precision_is_refused_in_one_sentence() -> None:
+    Engine("meta")
+    with pytest.raises(
+        ConfigError, match=r"the device meta cannot compute in bf16 \(.*\); set precision to fp32"
+    ) as refused:
+        Engine("meta", Numerics(precision="bf16"))
+    assert "\n" not in str(refused.value)
+
+
 # Pieces
 
 
