@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "synthkit._api": (
-        "LoadedFeatures LoadedModel LoadedVocoder build dataset features load load_plugin metric model run vocoder"
+        "LoadedFeatures LoadedModel LoadedVocoder build dataset evaluate features load load_plugin metric model run vocoder"
     ),
     "synthkit._run.folder": "RunFolder",
     "synthkit._stages.synthesis": "Features",

@@ -5,6 +5,7 @@ from synthkit._api import LoadedModel as LoadedModel
 from synthkit._api import LoadedVocoder as LoadedVocoder
 from synthkit._api import build as build
 from synthkit._api import dataset as dataset
+from synthkit._api import evaluate as evaluate
 from synthkit._api import features as features
 from synthkit._api import load as load
 from synthkit._api import load_plugin as load_plugin

@@ -12,11 +12,14 @@ import torch
 
 from synthkit._catalog import Catalog
 from synthkit._data.cluster import spread_over
+from synthkit._data.pool import Source
 from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
 from synthkit._run.reporter import Reporter
+from synthkit._stages.evaluate import evaluate as evaluate_vocoders
+from synthkit._stages.evaluation.measuring import Evaluation
 from synthkit._stages.generate import choose_labels, new_items, plain_vocoder
 from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
@@ -31,6 +34,7 @@ from synthkit.interfaces import (
     Kind,
     Metric,
     Progress,
+    Split,
     Vocoder,
 )
 from synthkit.specs import FeatureSpec
@@ -288,6 +292,33 @@ def run(
             spread=spread_over(scheduler),
             processes=processes,
         )
+
+
+def evaluate(
+    *vocoders: str | Path,
+    data: str,
+    output: str | Path,
+    split: Split | None = "test",
+    count: int = 20,
+    seconds: float = 5.0,
+    metrics: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    **settings: Any,
+) -> Evaluation:
+    """Hold vocoders against each other on clips of the data set `data` with `settings`, as `synthkit evaluate` does.
+
+    `synthkit.evaluate("runs/a", "griffin-lim:iterations=32", data="folder", root="~/music", output="evaluation")` writes the
+    sounds, `evaluation.html` and `evaluation.json` into `output` and returns what they say. `split=None` takes all clips.
+    Raises `SynthkitError` where something that is named is not there or cannot be used.
+    """
+    offered, config = _catalog().configure("dataset", data, settings)
+    source = Source(catalog=_catalog(), offered=offered, config=config)
+    chosen: dict[str, Any] = {"split": split, "count": count, "seconds": seconds, "metrics": metrics, "seed": seed}
+    names = [str(vocoder) for vocoder in vocoders]
+    return evaluate_vocoders(
+        names, source, _catalog(), Path(output).expanduser(), **chosen, device=device, reporter=_LogReporter()
+    )
 
 
 class _LogReporter(Reporter):

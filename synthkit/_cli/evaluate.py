@@ -78,12 +78,15 @@ def command(
     The exit code is 1 if a vocoder made none of the clips.
     """
     from synthkit._cli.data import find_source
-    from synthkit._stages.evaluate import evaluate
 
     context: Context = ctx.obj
+    source = find_source(what, settings, context)
+
+    from synthkit._stages.evaluate import evaluate  # torch comes with it, and a mistake above needs none
+
     evaluation = evaluate(
         vocoders,
-        find_source(what, settings, context),
+        source,
         context.catalog,
         output,
         called=what.rstrip("/").rsplit("/", 1)[-1],

@@ -229,16 +229,16 @@
       return;
     }
     const heading = make("h3", "What you preferred", { tabindex: "-1" }, outcome);
-    table(outcome, "What you preferred", ["Pair", "First", "Second", "No difference", "Chance"], pairs.map((pair) => [
+    table(outcome, "What you preferred", ["Pair", "First nearer", "Second nearer", "No difference", "Chance"], pairs.map((pair) => [
       `${pair.first} or ${pair.second}`, pair.first_preferred, pair.second_preferred, pair.no_difference, pair.sign_test_p.toFixed(3),
     ]));
     make("p", "Chance: how likely guessing alone splits the decided answers at least so unevenly (sign test).", {}, outcome);
-    table(outcome, "Your answers", ["Clip", "A", "B", "Nearer"], given.map((answer) => [
-      answer.clip, answer.a, answer.b, answer.preferred || "no difference",
-    ]));
     const saves = make("p", "", { class: "saves" }, outcome);
     button(saves, "Save as JSON", "", () => save("blind-test.json", "application/json", JSON.stringify(content, null, 1)));
     button(saves, "Save as CSV", "", () => save("blind-test.csv", "text/csv", csv(given)));
+    table(outcome, "Your answers", ["Clip", "A", "B", "Nearer"], given.map((answer) => [
+      answer.clip, answer.a, answer.b, answer.preferred || "no difference",
+    ]));
     heading.focus();
   }
 

@@ -88,7 +88,7 @@ def _run(path: Path, catalog: Catalog, device: torch.device, say: Say) -> Conten
     folder = find_checkpoint(path, "vocoder", say)
     component, meta = load_component(folder, catalog, device)
     assert isinstance(component, Vocoder)
-    weights = {file.name: file_hash(file) for file in sorted(folder.glob("*.safetensors"))}
+    weights = {name: file_hash(folder / f"{name}.safetensors") for name in component.networks}
     made_of = [weights, meta["config"], meta["spec"]]
     return Contender(
         name=path.expanduser().resolve().name,
@@ -118,6 +118,6 @@ def _named(text: str, spec: FeatureSpec, catalog: Catalog, device: torch.device)
     return Contender(
         name=" ".join(filter(None, (name, settings))),
         vocoder=vocoder,
-        origin=f"{offered.full_name} {offered.version}, {settings or 'as it is'}",
+        origin=f"{offered.full_name} {offered.version}, {settings or 'with its defaults'}",
         identity=text_hash(json.dumps(made_of, sort_keys=True)),
     )

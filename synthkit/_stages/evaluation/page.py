@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -191,40 +191,35 @@ def _clips(evaluation: Evaluation) -> Markup:
         "Licence": str(data["licence"]),
         "Please cite": str(data["citation"]),
     }
+    covered: dict[tuple[str, str], list[str]] = {}
+    for item in evaluation.items:
+        covered.setdefault((item.licence or "not stated", made.credits[item.id]), []).append(item.title)
     licences = [
         [
-            element("th", item.id, scope="row"),
-            element("td", item.licence or "not stated", class_="text"),
-            element("td", made.credits[item.id], class_="text"),
+            element("th", licence, scope="row"),
+            element("td", credit, class_="text"),
+            element("td", ", ".join(titles), class_="text"),
         ]
-        for item in evaluation.items
+        for (licence, credit), titles in covered.items()
     ]
     return content(
         facts_list(facts),
         element("h3", "Licences and credits"),
-        table("Licences", heads("Clip", "Licence", "Credit"), licences),
+        table("Licences", heads("Licence", "Credit", "Clips"), licences),
         element("h3", "Left out"),
         _list(
-            "Clips that were left out", ((it.id, it.code, it.reason) for it in made.left_out), ("Clip", "What", "Why")
+            "Clips that were left out", ("Clip", "What", "Why"), [(it.id, it.code, it.reason) for it in made.left_out]
         )
-        if made.left_out
-        else element("p", "Every clip could be read."),
-        *(
-            [
-                element("h3", "Failures"),
-                _list(
-                    "Failures",
-                    ((it.clip, it.vocoder, it.reason) for it in made.failures),
-                    ("Clip", "Vocoder", "Why"),
-                ),
-            ]
-            if made.failures
-            else []
-        ),
+        or element("p", "Every clip could be read."),
+        element("h3", "Failures"),
+        _list("Failures", ("Clip", "Vocoder", "Why"), [(it.clip, it.vocoder, it.reason) for it in made.failures])
+        or element("p", "Every vocoder made every clip."),
     )
 
 
-def _list(name: str, rows: Iterable[tuple[str, str, str]], columns: tuple[str, str, str]) -> Markup:
+def _list(name: str, columns: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> Markup | None:
+    if not rows:
+        return None
     cells = [
         [
             element("th", first, scope="row"),
