@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from synthkit._catalog import Catalog
 from synthkit._data.pool import Source
 from synthkit._run.checkpoint import Identity, save_files
 from synthkit._run.device import pick_device
-from synthkit._run.reporter import Reporter
+from synthkit._run.reporter import Reporter, Task
 from synthkit._stages.evaluate import evaluate
 from synthkit._stages.evaluation.contenders import load_contenders
 from synthkit._stages.evaluation.measuring import Evaluation
@@ -111,6 +114,19 @@ def run(music: Path, tmp_path: Path, catalog: Catalog) -> Evaluate:
     return call
 
 
+class Killed(Account):
+    """Ctrl-C after two sounds."""
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Task]:
+        class Ending(Task):
+            def update(self, done: int, status: str = "", details: Any = None) -> None:
+                if description == "vocode" and done == 2:
+                    raise KeyboardInterrupt
+
+        yield Ending()
+
+
 # --- statistics ------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +175,12 @@ def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
 def test_a_mean_has_the_digits_that_its_interval_allows() -> None:
     assert plus_minus(Estimate(1234.5678, 98.7, 9)) == "1,235 ± 99"
     assert plus_minus(Estimate(0.5, 1e-9, 9)) == "0.500000 ± 0.000000"
+
+
+def test_statistics_and_decoding_need_no_torch() -> None:
+    imports = "import sys; from synthkit._stages.evaluation import crops, statistics; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", imports], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 # --- what it makes ---------------------------------------------------------------------------------------------------
@@ -216,7 +238,10 @@ def test_what_is_done_is_not_done_again(run: Evaluate) -> None:
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(run: Evaluate) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(FAST, account=Killed())
     whole = run(FAST)
+    assert whole.made.new == 1
     journal = whole.folder / "made.jsonl"
     lines = journal.read_text(encoding="utf-8").splitlines()
     journal.write_text("\n".join([*lines[:-1], lines[-1][:20]]), encoding="utf-8")

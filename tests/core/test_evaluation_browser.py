@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from synthkit._catalog import Catalog
 from synthkit._data.pool import Source
@@ -22,20 +23,25 @@ CLIPS = 3
 Press = Callable[..., None]
 
 
-@pytest.fixture(scope="module")
-def evaluation(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> Evaluation:
-    """Three clips through two vocoders."""
+def make(folder: Path, catalog: Catalog, *vocoders: str) -> Evaluation:
     offered, config = catalog.configure("dataset", "tones", {"clips_per_label": 3, "seconds": 1.0})
     return evaluate(
-        ["griffin-lim:iterations=0", "griffin-lim:iterations=2"],
+        vocoders,
         Source(catalog=catalog, offered=offered, config=config),
         catalog,
-        tmp_path_factory.mktemp("evaluation"),
+        folder,
         count=CLIPS,
         seconds=1.0,
         metrics=["level"],
         reporter=Reporter(),
     )
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> Evaluation:
+    """Three clips through two vocoders."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    return make(folder, catalog, "griffin-lim:iterations=0", "griffin-lim:iterations=2")
 
 
 @pytest.fixture
@@ -120,7 +126,10 @@ def test_a_blind_test_by_keys_counts_preferences_and_shows_names_at_the_end(page
     content = json.loads(save(page, "JSON"))
     assert [answer["choice"] for answer in content["answers"]] == ["a", "b", "same"]
     assert [answer["preferred"] for answer in content["answers"]] == [*sides[:2], ""]
-    assert content["pairs"][0]["no_difference"] == 1
+    (pair,) = content["pairs"]
+    assert pair["no_difference"] == 1
+    decided = pair["first_preferred"] + pair["second_preferred"]
+    assert pair["sign_test_p"] == pytest.approx(stats.binomtest(pair["first_preferred"], decided).pvalue)
     rows = list(csv.DictReader(io.StringIO(save(page, "CSV"), newline="")))
     assert [row["preferred"] for row in rows] == [*sides[:2], ""]
     assert page.get_log("browser") == []  # the policy of the page lets it save
@@ -175,6 +184,17 @@ def test_the_hidden_original_can_be_among_them(page: Any) -> None:
     page.execute_script("document.getElementById('blind-hidden').click()")
     start(page)
     assert f"of {3 * CLIPS}" in dialog(page)
+
+
+def test_a_single_vocoder_is_held_against_the_hidden_original(tmp_path: Path, browser: Any, catalog: Catalog) -> None:
+    show(browser, make(tmp_path, catalog, "griffin-lim:iterations=0").page)
+    start(browser)
+    for number in range(CLIPS):
+        assert f"Comparison {number + 1} of {CLIPS}" in dialog(browser)
+        press(browser, "a", "b", "\ue014")
+    pairs, answers = outcome(browser)
+    assert {frozenset(row[1:3]) for row in answers[1:]} == {frozenset(("original", "griffin-lim iterations=0"))}
+    assert len(pairs) == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -126,7 +126,9 @@ class Maker:
     def _read_originals(self, clips: Sequence[Clip], files: Mapping[str, str]) -> list[ClipReport]:
         """Decode what is not there yet, in processes that may crash: this happens before anything is timed."""
         new = [clip for clip in clips if not self._is_done(self._file(ORIGINAL, clip, files), self._crop_key(clip))]
-        left_out = []
+        left_out: list[ClipReport] = []
+        if not new:
+            return left_out
         with self.reporter.task("read", len(new)) as task:
             crop = partial(middle, self.seconds)
             with closing(work_on(self.source, self.dataset, new, crop, 0, _DECODE_SECONDS)) as results:
