@@ -16,7 +16,6 @@ from synthkit.builtin.log_mel import LogMel
 from synthkit.config import Config
 from synthkit.specs import FeatureSpec
 from synthkit.testing import Check, battery, check_config, check_features, check_offers, declaration
-from synthkit.training.engine import Engine
 
 SPEC = FeatureSpec(sample_rate=16000, n_fft=256, hop_length=64, n_mels=12)
 
