@@ -40,6 +40,8 @@ class Imported:
     """The features that it hears."""
     networks: Mapping[str, Mapping[str, Tensor]]
     """State dicts of the component's networks."""
+    labels: tuple[str, ...] = ()
+    """What a model can be asked for."""
     objective: Config | None = None
     """Settings of the objective that the offer names, where `critics` has networks of it."""
     critics: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)

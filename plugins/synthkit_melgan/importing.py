@@ -22,7 +22,7 @@ from synthkit.errors import CheckpointError, ConfigError
 from synthkit.foreign import Foreign, Imported, Importer, Published
 from synthkit_melgan.config import CriticConfig, MelGANConfig, MelGANObjectiveConfig
 from synthkit_melgan.hearing import Hearing, of_hparams, of_parallel_wavegan, official
-from synthkit_melgan.weights import MAGNITUDE, affine_input, normalised
+from synthkit_melgan.weights import DIRECTION, affine_input, normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,14 +117,12 @@ def read(foreign: Foreign) -> Imported:
     hearing = lineage.hearing(foreign, theirs)
     weights = normalised({lineage.renamed(it): theirs[it] for it in theirs if it.startswith(f"{lineage.root}.")})
     config = _generator_config(foreign, weights)
-    if hearing.affine:
-        weights = affine_input(weights, "model.1", *hearing.affine)
     try:
+        if hearing.affine:
+            weights = affine_input(weights, "model.1", *hearing.affine)
         config.check_spec(hearing.spec)
     except ConfigError as error:
-        raise CheckpointError(
-            f"{str(foreign.file)!r} is {lineage.name}, but its features are not known: {error}"
-        ) from error
+        raise CheckpointError(f"{str(foreign.file)!r} is {lineage.name}, but cannot be taken: {error}") from error
     critic, remarks = _critic(foreign)
     layers = f"{config.channels * 2 ** len(config.ratios)} channels, upsampling {' x '.join(map(str, config.ratios))}"
     return Imported(
@@ -163,18 +161,18 @@ def _below(weights: Mapping[str, Tensor], prefix: str) -> Weights:
 
 def _generator_config(foreign: Foreign, weights: Weights) -> MelGANConfig:
     """The settings that the shapes tell: a stage's upsampling is half its kernel, its blocks are counted."""
-    kernels = {
-        int(found[1]): weights[name.replace(MAGNITUDE, "original1")]
-        for name in weights
-        if (found := re.fullmatch(rf"model\.(\d+)\.parametrizations\.weight\.{MAGNITUDE}", name))
+    layers = {
+        int(found[1]) for name in weights if (found := re.match(r"model\.(\d+)\.(?:bias|parametrizations)", name))
     }
     blocks = {int(found[1]) for name in weights if (found := re.match(r"model\.(\d+)\.block\.", name))}
-    slots = sorted(kernels)
-    if len(slots) < 3 or any(kernels[slot].ndim != 3 for slot in slots):
+    kernels = [weights.get(f"model.{layer}.parametrizations.weight.{DIRECTION}") for layer in sorted(layers)]
+    whole = [kernel for kernel in kernels if kernel is not None and kernel.ndim == 3]
+    if len(whole) < max(3, len(kernels)):
         raise CheckpointError(
-            f"{str(foreign.file)!r} is not whole: its generator has weights of {len(slots)} layers beside its residual blocks"
+            f"{str(foreign.file)!r} is not whole: {len(whole)} of its {len(layers)} convolutions outside residual blocks have a weight "
+            "[outputs, inputs, kernel], and a MelGAN has at least 3"
         )
-    first, last, ratios = kernels[slots[0]], kernels[slots[-1]], [kernels[slot].shape[2] // 2 for slot in slots[1:-1]]
+    first, last, ratios = whole[0], whole[-1], [kernel.shape[2] // 2 for kernel in whole[1:-1]]
     if last.shape[0] != 1:
         raise CheckpointError(
             f"{str(foreign.file)!r} makes {last.shape[0]} bands, which a filter bank joins (multi-band MelGAN): this MelGAN makes "

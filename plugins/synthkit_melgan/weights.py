@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from synthkit.errors import CheckpointError
+from synthkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,12 +46,12 @@ def affine_input(weights: Mapping[str, Tensor], layer: str, multiply: Tensor, ad
     Exact where the input of `layer`, its first, has been padded by reflection or by repetition.
 
     Raises:
-        CheckpointError: where that layer is not whole.
+        ConfigError: where that layer is not whole.
     """
     names = [f"{layer}.{name}" for name in (*_NAMES.values(), "bias")]
     g, v, b = (weights.get(name) for name in names)
     if g is None or v is None or b is None or not _agree(g, v) or v.shape[1:2] != add.shape:
-        raise CheckpointError(
+        raise ConfigError(
             f"the first convolution, {layer!r}, is not whole: it needs {', '.join(names)} of fitting shapes"
         )
     weight = _effective(g.double(), v.double())
@@ -75,6 +75,7 @@ def _agree(g: Tensor, v: Tensor) -> bool:
 
 
 def _separated(layer: str, weight: Tensor) -> dict[str, Tensor]:
-    """A whole weight as magnitude and direction."""
+    """A whole weight as magnitude and direction; what is all zero has no direction, so it gets one."""
     magnitude = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+    weight = weight + (magnitude == 0)
     return {f"{layer}.{_NAMES['weight_g']}": magnitude, f"{layer}.{_NAMES['weight_v']}": weight}

@@ -35,9 +35,9 @@ def command(context: Context, run: Path, onnx: Path | None, pt2: Path | None) ->
     from synthkit._stages.portable import write_portable
 
     wanted: dict[Form, Path | None] = {"onnx": onnx, "pt2": pt2}
-    for form, target in wanted.items():
-        if target is not None:
-            _report(context, target, write_portable(vocoder, meta, form, target))
+    targets = {form: target for form, target in wanted.items() if target is not None}
+    for form, parities in write_portable(vocoder, meta, targets).items():
+        _report(context, targets[form], parities)
 
 
 def _vocoder(context: Context, run: Path) -> tuple[Vocoder, dict[str, Any]]:

@@ -74,8 +74,9 @@ def write_run(foreign: Foreign, offered: Offered, catalog: Catalog, target: Path
     if run.path.exists():
         raise RunError(f"{str(target)!r} is there already: name another folder with -o, or delete it")
     imported = importer_of(offered).read(foreign)
+    arguments = (imported.spec, imported.labels) if offered.offer.kind == "model" else (imported.spec,)
     with seeded(0):
-        component = catalog.build(offered, imported.config, imported.spec)
+        component = catalog.build(offered, imported.config, *arguments)
     assert isinstance(component, Component)
     remarks = [*imported.remarks, *_check_fit(foreign, component, imported)]
     critics, more = _critics(catalog, offered, component, imported)
@@ -83,7 +84,9 @@ def write_run(foreign: Foreign, offered: Offered, catalog: Catalog, target: Path
     contents |= {f"objective.{name}.safetensors": weights for name, weights in critics.items()}
     temporary = RunFolder(run.path.with_name(f".{run.name}.tmp"))
     shutil.rmtree(temporary.path, ignore_errors=True)
-    identity = Identity(offered=offered, config=imported.config, spec=imported.spec, labels=(), licence=licence)
+    identity = Identity(
+        offered=offered, config=imported.config, spec=imported.spec, labels=imported.labels, licence=licence
+    )
     try:
         part = offered.offer.kind
         save_files(
@@ -167,8 +170,10 @@ def _check_fit(foreign: Foreign, component: Component, imported: Imported) -> li
     """Raise where a network lacks a weight, or has one of another shape; returns a remark on weights that nobody needs."""
     lines, remarks = [], []
     for name, network in component.networks.items():
-        fit = Fit.of(name, network, imported.networks.get(name, {}))
+        weights = imported.networks.get(name, {})
+        fit = Fit.of(name, network, weights)
         lines += [f"{name}: {key} is missing" for key in fit.missing] + [f"{name}: {text}" for text in fit.different]
+        lines += [f"{name}: {key} is not finite" for key in fit.matched if not bool(weights[key].isfinite().all())]
         if fit.unused:
             remarks.append(f"not used: {'; '.join(_bounded(fit.unused))}")
     if lines:

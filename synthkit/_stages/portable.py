@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -48,26 +48,30 @@ class Parity:
     """Largest difference of a sample."""
 
 
-def write_portable(vocoder: Vocoder, meta: Mapping[str, Any], form: Form, target: Path) -> list[Parity]:
-    """Write `vocoder`, whose checkpoint says `meta`, to the file `target`; returns how it compares, by length.
+def write_portable(vocoder: Vocoder, meta: Mapping[str, Any], targets: Mapping[Form, Path]) -> dict[Form, list[Parity]]:
+    """Write `vocoder`, whose checkpoint says `meta`, to files; returns how each compares, by length.
 
     Raises:
-        ConfigError: where the vocoder is not `Portable`, a package is missing, or `target` cannot be a file.
-        CheckpointError: where the file differs from the vocoder by more than `TOLERANCE`; then it is not written.
+        ConfigError: where the vocoder is not `Portable`, a package is missing, or a target cannot be a file.
+        CheckpointError: where a file differs from the vocoder by more than `TOLERANCE`; then it is not written.
     """
-    network = _network(vocoder, str(meta["component"]), form)
-    if not target.absolute().parent.is_dir() or target.is_dir():
-        raise ConfigError(f"{str(target)!r} cannot be written: it must be a file in a folder that exists")
-    program = _traced(network, vocoder.spec)
+    network = _network(vocoder, str(meta["component"]), targets)
+    for target in targets.values():
+        if not target.absolute().parent.is_dir() or target.is_dir():
+            raise ConfigError(f"{str(target)!r} cannot be written: it must be a file in a folder that exists")
+    program, text = _traced(network, vocoder.spec), json.dumps(_metadata(vocoder.spec, meta), indent=1)
+    return {form: _write(vocoder, program, text, form, target) for form, target in targets.items()}
+
+
+def _write(vocoder: Vocoder, program: ExportedProgram, text: str, form: Form, target: Path) -> list[Parity]:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        text = json.dumps(_metadata(vocoder.spec, meta), indent=1)
-        runner = _write_onnx(program, text, temporary) if form == "onnx" else _write_pt2(program, text, temporary)
+        runner = (_write_onnx if form == "onnx" else _write_pt2)(program, text, temporary)
         parities = [_compare(vocoder, runner, items, frames) for frames in FRAMES for items in (1, 3)]
-        worst = max(parities, key=lambda it: it.error)
-        if not worst.error <= TOLERANCE:  # not a number is wrong, too
+        wrong = [it for it in parities if not it.error <= TOLERANCE]  # not a number is wrong, too
+        if wrong:
             raise CheckpointError(
-                f"{str(target)!r} was not written: at {worst.frames} frames it differs from the run by {worst.error:.1e}, more "
+                f"{str(target)!r} was not written: at {wrong[0].frames} frames it differs from the run by {wrong[0].error:.1e}, more "
                 f"than {TOLERANCE:.0e}"
             )
         temporary.replace(target)
@@ -76,10 +80,10 @@ def write_portable(vocoder: Vocoder, meta: Mapping[str, Any], form: Form, target
     return parities
 
 
-def _network(vocoder: Vocoder, name: str, form: Form) -> nn.Module:
+def _network(vocoder: Vocoder, name: str, forms: Container[Form]) -> nn.Module:
     if not isinstance(vocoder, Portable):
         raise ConfigError(f"the vocoder {name!r} cannot be exported: what it does is not one network")
-    missing = [it for it in ("onnx", "onnxscript", "onnxruntime") if find_spec(it) is None] if form == "onnx" else []
+    missing = [it for it in ("onnx", "onnxscript", "onnxruntime") if find_spec(it) is None] if "onnx" in forms else []
     if missing:
         raise ConfigError(f"writing ONNX needs {', '.join(missing)}: run `pip install 'synthkit[export]'`")
     return vocoder.portable()

@@ -180,7 +180,7 @@ def test_a_missing_package_is_named_with_the_extra(folder: Path, monkeypatch: py
     vocoder = synthkit.load(folder / "imported", part="vocoder").component
     monkeypatch.setattr(portable, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ConfigError, match=r"writing ONNX needs onnxscript: run `pip install 'synthkit\[export\]'`"):
-        portable.write_portable(vocoder, {"component": "melgan"}, "onnx", folder / "x.onnx")
+        portable.write_portable(vocoder, {"component": "melgan"}, {"onnx": folder / "x.onnx"})
 
 
 class Wrong(Vocoder):
@@ -203,7 +203,7 @@ class Half(torch.nn.Module):
 def test_a_file_that_differs_from_the_run_is_not_written(tmp_path: Path) -> None:
     assert isinstance(Wrong(), Portable)
     with pytest.raises(CheckpointError, match=r"was not written: at 2 frames it differs from the run by 5\.0e-01"):
-        portable.write_portable(Wrong(), {"component": "wrong"}, "pt2", tmp_path / "x.pt2")
+        portable.write_portable(Wrong(), {"component": "wrong"}, {"pt2": tmp_path / "x.pt2"})
     assert list(tmp_path.iterdir()) == []
 
 

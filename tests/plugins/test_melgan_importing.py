@@ -317,6 +317,12 @@ def test_wrappings(convert: Callable[..., Written], wrapping: str) -> None:
     assert_sounds_like(written, theirs.model, spec_of("melgan"))
 
 
+def test_a_channel_without_any_weight(convert: Callable[..., Written]) -> None:
+    theirs = official()
+    theirs.model[3].weight_g[2] = 0
+    assert_sounds_like(convert(as_folded(theirs.state_dict())), theirs.model, spec_of("melgan"))
+
+
 def test_weight_norm_over_another_axis(convert: Callable[..., Written]) -> None:
     theirs = official()
     for slot in (3, 8, 13, 18):
@@ -396,6 +402,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r"do not fit:\n  generator: model\.8\.bias is missing\n  generator: model\.24\.bias is missing$",
     ),
     "shape": (changed(model__8__bias=torch.zeros(9)), r"generator: model\.8\.bias: \[9\] there, \[8\] here"),
+    "not finite": (changed(model__8__bias=torch.full((8,), torch.nan)), r"generator: model\.8\.bias is not finite$"),
+    "layer": (
+        changed(model__8__weight_v=None, model__8__weight_g=None),
+        r"is not whole: 5 of its 6 convolutions outside residual blocks have a weight",
+    ),
     "first": (
         changed(model__1__weight_v=None, model__1__weight_g=None),
         r"it has no weight of the first convolution, 'model\.1'",
