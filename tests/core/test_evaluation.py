@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -298,6 +299,10 @@ def test_a_run_gives_its_features_to_a_vocoder_by_name(tmp_path: Path, run: Eval
     assert {it.spec for it in found.contenders} == {synthkit.PRESETS["hifi-gan"].spec} == {found.spec}
     assert found.made.new == 6
     assert run(str(trained)).made.new == 0
+    copied = shutil.copytree(trained, tmp_path / "original")  # a name that the recordings have already
+    found = run(str(copied))
+    assert [it.name for it in found.contenders] == [str(copied)]
+    assert [len(item.made) for item in found.items] == [1, 1, 1]
 
 
 # --- what it refuses -------------------------------------------------------------------------------------------------

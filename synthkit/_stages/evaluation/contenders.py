@@ -23,6 +23,8 @@ from synthkit.presets import find_preset
 from synthkit.specs import FeatureSpec
 from synthkit.storage import file_hash, text_hash
 
+ORIGINAL = "original"
+"""The name of the recording among the versions of a clip."""
 _PRESET = "melgan"
 """The features of a vocoder by name where no run says others."""
 
@@ -76,8 +78,8 @@ def load_contenders(
         raise ConfigError(
             f"{' and '.join(map(repr, same))} are the same vocoder: leave one out, or change its settings"
         )
-    count = Counter(it.name for it in loaded)
-    return tuple(it if count[it.name] == 1 else replace(it, name=one) for one, it in zip(wanted, loaded, strict=True))
+    count = Counter([ORIGINAL, *(it.name for it in loaded)])
+    return tuple(it if count[it.name] == 1 else replace(it, name=it.origin) for it in loaded)
 
 
 def _is_folder(wanted: str) -> bool:

@@ -21,7 +21,7 @@ from synthkit._data.pool import Crashed, Source, work_on
 from synthkit._plugins import reason_of
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
-from synthkit._stages.evaluation.contenders import Contender
+from synthkit._stages.evaluation.contenders import ORIGINAL, Contender
 from synthkit._stages.evaluation.crops import middle
 from synthkit._stages.report.sources import Item, Version
 from synthkit._stages.synthesis import SpecFeatures, extract, resynthesise
@@ -30,8 +30,6 @@ from synthkit.errors import ClipReport, SynthkitError
 from synthkit.interfaces import Clip, Dataset
 from synthkit.storage import text_hash
 
-ORIGINAL = "original"
-"""The name of the recording among the versions of a clip."""
 _JOURNAL = "made.jsonl"
 _DECODE_SECONDS = 600.0
 _WARM_UP_SECONDS = 0.5
@@ -89,8 +87,7 @@ class Maker:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._journal = self.folder / _JOURNAL
         self._known = {record.file: record for record in _read(self._journal)}
-        names = safe_names([ORIGINAL, *(contender.name for contender in self.contenders)])
-        self._folders = {name: names[name] for name in names}
+        self._folders = safe_names([ORIGINAL, *(contender.name for contender in self.contenders)])
 
     def make(self, clips: Sequence[Clip]) -> Made:
         """The crops of the clips and what every vocoder makes of them.

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from synthkit._run.reporter import Reporter
-from synthkit._stages.evaluation.making import ORIGINAL
+from synthkit._stages.evaluation.contenders import ORIGINAL
 from synthkit._stages.evaluation.measuring import Evaluation, Measured, Row
 from synthkit._stages.evaluation.text import mean_text, plus_minus
 from synthkit._stages.report.listening import listening
