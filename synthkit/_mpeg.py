@@ -22,23 +22,26 @@ _INDEX_WITHIN = 64  # bytes of a frame in which an index announces itself
 
 def length_is_guessed(path: Path) -> bool:
     """Whether a file is layer III of variable bit rate and has no index. Raises `OSError`."""
-    content = path.read_bytes()
-    place = _first_frame(content)
-    frame = content[place : place + _INDEX_WITHIN]
-    if any(name in frame for name in (b"Xing", b"Info", b"VBRI")):
-        return False
-    first = 0
-    while header := _header(content, place):
-        kbits, size = header
-        first = first or kbits
-        if kbits != first:
-            return True
-        place += size
+    with path.open("rb", buffering=2**16) as file:  # never as a whole: it may be hours long
+        place = _first_frame(file.read(10))
+        file.seek(place)
+        frame = file.read(_INDEX_WITHIN)
+        if any(name in frame for name in (b"Xing", b"Info", b"VBRI")):
+            return False
+        first = 0
+        while header := _header(frame, 0):
+            kbits, size = header
+            first = first or kbits
+            if kbits != first:
+                return True
+            place += size
+            file.seek(place)
+            frame = file.read(4)
     return False
 
 
 def _first_frame(content: bytes) -> int:
-    """Where the sound begins: behind an ID3v2 tag, whose length is in four times seven bits."""
+    """Where the sound begins: behind an ID3v2 tag, whose length is in four times seven bits of its ten bytes."""
     if content[:3] != b"ID3" or len(content) < 10:
         return 0
     size = 0
