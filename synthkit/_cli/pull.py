@@ -46,7 +46,7 @@ def command(context: Context, what: str | None, sha256: str | None, output: Path
 def _published(context: Context) -> tuple[Published, ...]:
     from synthkit._stages.pulling import published
 
-    return published(context.catalog)
+    return published(context.catalog, context.reporter.warn)
 
 
 def _wanted(context: Context, what: str, sha256: str | None) -> Published:

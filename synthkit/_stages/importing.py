@@ -80,7 +80,10 @@ def write_run(foreign: Foreign, offered: Offered, catalog: Catalog, target: Path
     assert isinstance(component, Component)
     remarks = [*imported.remarks, *_check_fit(foreign, component, imported)]
     critics, more = _critics(catalog, offered, component, imported)
-    contents = {f"{name}.safetensors": imported.networks[name] for name in component.networks}
+    contents: dict[str, Mapping[str, Tensor]] = {
+        f"{name}.safetensors": {key: imported.networks[name][key] for key in network.state_dict()}
+        for name, network in component.networks.items()
+    }
     contents |= {f"objective.{name}.safetensors": weights for name, weights in critics.items()}
     temporary = RunFolder(run.path.with_name(f".{run.name}.tmp"))
     shutil.rmtree(temporary.path, ignore_errors=True)

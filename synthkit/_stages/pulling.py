@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from synthkit._catalog import Catalog, Offered
@@ -27,9 +28,16 @@ def importer_of(offered: Offered) -> Importer:
     return found
 
 
-def published(catalog: Catalog) -> tuple[Published, ...]:
-    """The files that the importers of all plugins know by name."""
-    return tuple(it for offered in catalog.offers() if offered.offer.imports for it in importer_of(offered).published)
+def published(catalog: Catalog, warn: Callable[[str], None]) -> tuple[Published, ...]:
+    """The files that the importers of all plugins know by name; an importer that cannot be used is warned of and left out."""
+    found: list[Published] = []
+    for offered in catalog.offers():
+        if offered.offer.imports is not None:
+            try:
+                found += importer_of(offered).published
+            except PluginError as error:
+                warn(str(error))
+    return tuple(found)
 
 
 def pull(wanted: Published, target: Path, progress: Progress | None = None) -> None:
