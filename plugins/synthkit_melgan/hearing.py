@@ -31,14 +31,14 @@ class Hearing:
     remarks: tuple[str, ...] = ()
 
 
-def official(foreign: Foreign, weights: Mapping[str, Tensor]) -> Hearing:
-    """log10 mel as it is; the number of bands is that of the first convolution."""
-    return Hearing(spec=dataclasses.replace(find_preset("melgan").spec, n_mels=_bands(foreign, weights, "model.1")))
+def official(foreign: Foreign, weights: Mapping[str, Tensor], bands: int) -> Hearing:
+    """log10 mel as it is."""
+    return Hearing(spec=dataclasses.replace(find_preset("melgan").spec, n_mels=bands))
 
 
-def of_hparams(foreign: Foreign, weights: Mapping[str, Tensor]) -> Hearing:
+def of_hparams(foreign: Foreign, weights: Mapping[str, Tensor], bands: int) -> Hearing:
     """seungwonpark/melgan: `(ln mel + 5) / 5`; the settings stand in the checkpoint, as YAML."""
-    spec = dataclasses.replace(find_preset("seungwonpark").spec, n_mels=_bands(foreign, weights, "generator.1"))
+    spec = dataclasses.replace(find_preset("seungwonpark").spec, n_mels=bands)
     audio = _yaml(str(foreign.notes.get("hp_str", "")), f"hp_str of {foreign.file.name}").get("audio")
     remarks: tuple[str, ...] = ()
     if isinstance(audio, Mapping):
@@ -49,13 +49,13 @@ def of_hparams(foreign: Foreign, weights: Mapping[str, Tensor]) -> Hearing:
         remarks = (
             "the file does not say of which features it learned, so they are taken to be those of the preset tacotron",
         )
-    one = next(iter(weights.values())).new_ones(spec.n_mels)
+    one = next(iter(weights.values())).new_ones(bands).double()
     return Hearing(spec=spec, affine=(one * (_LN10 / 5), one), remarks=remarks)
 
 
-def of_parallel_wavegan(foreign: Foreign, weights: Mapping[str, Tensor]) -> Hearing:
+def of_parallel_wavegan(foreign: Foreign, weights: Mapping[str, Tensor], bands: int) -> Hearing:
     """ParallelWaveGAN: `(log mel - mean) / deviation` by bands; the settings are in config.yml, the statistics in stats.h5 or .npy."""
-    spec = dataclasses.replace(find_preset("parallel-wavegan").spec, n_mels=_bands(foreign, weights, "melgan.1"))
+    spec = dataclasses.replace(find_preset("parallel-wavegan").spec, n_mels=bands)
     file = foreign.file.parent / "config.yml"
     remarks: tuple[str, ...] = ()
     if file.is_file():
@@ -150,16 +150,6 @@ def _read_hdf5(file: Path) -> tuple[list[float], list[float]]:
         ) from error
     with h5py.File(file, "r") as stored:
         return stored["mean"][()].reshape(-1).tolist(), stored["scale"][()].reshape(-1).tolist()
-
-
-def _bands(foreign: Foreign, weights: Mapping[str, Tensor], layer: str) -> int:
-    names = (f"{layer}.weight_v", f"{layer}.parametrizations.weight.original1", f"{layer}.weight")
-    first = next((weights[name] for name in names if name in weights), None)
-    if first is None or first.ndim != 3:
-        raise CheckpointError(
-            f"{str(foreign.file)!r} is not whole: it has no weight of the first convolution, {layer!r}"
-        )
-    return int(first.shape[1])
 
 
 def _changed(foreign: Foreign, spec: FeatureSpec, fields: Mapping[str, Any]) -> FeatureSpec:

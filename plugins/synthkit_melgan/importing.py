@@ -37,8 +37,8 @@ class _Lineage:
     """First word of the names of the generator's weights."""
     generator: str
     """Pattern at the start of what only its generator has; group 1 is what the file has put before all its names."""
-    hearing: Callable[[Foreign, Weights], Hearing]
-    """The features of a generator, and the map between them and its first convolution."""
+    hearing: Callable[[Foreign, Weights, int], Hearing]
+    """The features of a generator for so many bands, and the map between them and its first convolution."""
     renamed: Callable[[str], str]
     """Our name of one of the generator's weights."""
     objective: MelGANObjectiveConfig
@@ -114,9 +114,9 @@ def read(foreign: Foreign) -> Imported:
     """
     lineage, prefix = _recognised(foreign)
     theirs = _below(foreign.weights, prefix)
-    hearing = lineage.hearing(foreign, theirs)
     weights = normalised({lineage.renamed(it): theirs[it] for it in theirs if it.startswith(f"{lineage.root}.")})
-    config = _generator_config(foreign, weights)
+    config, bands = _generator_config(foreign, weights)
+    hearing = lineage.hearing(foreign, theirs, bands)
     try:
         if hearing.affine:
             weights = affine_input(weights, "model.1", *hearing.affine)
@@ -159,8 +159,8 @@ def _below(weights: Mapping[str, Tensor], prefix: str) -> Weights:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def _generator_config(foreign: Foreign, weights: Weights) -> MelGANConfig:
-    """The settings that the shapes tell: a stage's upsampling is half its kernel, its blocks are counted."""
+def _generator_config(foreign: Foreign, weights: Weights) -> tuple[MelGANConfig, int]:
+    """The settings that the shapes tell (a stage's upsampling is half its kernel, its blocks are counted), and the number of bands."""
     layers = {
         int(found[1]) for name in weights if (found := re.match(r"model\.(\d+)\.(?:bias|parametrizations)", name))
     }
@@ -179,7 +179,7 @@ def _generator_config(foreign: Foreign, weights: Weights) -> MelGANConfig:
             "the sound itself and cannot express that"
         )
     try:
-        return MelGANConfig(
+        config = MelGANConfig(
             channels=first.shape[0] // 2 ** len(ratios),
             ratios=tuple(ratios),
             residual_layers=len(blocks) // len(ratios),
@@ -188,6 +188,7 @@ def _generator_config(foreign: Foreign, weights: Weights) -> MelGANConfig:
     except ValueError as error:
         shape = f"{first.shape[0]} channels, {len(blocks)} residual blocks and upsampling by {ratios}"
         raise CheckpointError(f"{str(foreign.file)!r} holds no MelGAN that can be built: {shape}") from error
+    return config, first.shape[1]
 
 
 @dataclass(frozen=True)
