@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from synthkit.errors import ArchiveError
-from synthkit.storage import Progress, text_hash
+from synthkit.storage import Progress, alone, text_hash
 
 _CHUNK = 2**20
 _LARGEST_HEADER = 2**24  # tarfile reads an extended header into memory, however large it says it is
@@ -122,7 +122,7 @@ def unpack(
     folder = folder.absolute()
     identity = text_hash("\n".join(f"{member.size} {member.name}" for member in files))[:12]
     beside = folder.with_name(f".{folder.name}.{identity}.unpacking")
-    with _writing(folder), _alone(beside):
+    with _writing(folder), alone(beside.with_suffix(".lock")):
         missing = [member for member in files if not _is_there(folder, member, archive)]
         unwritten = {member.name: member for member in missing if _size(beside / member.name) != member.size}
         _find_room(archive, folder, sum(member.size for member in unwritten.values()))
@@ -389,20 +389,6 @@ def _put_into_place(beside: Path, folder: Path, missing: Iterable[Member]) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         (beside / member.name).rename(target)
     shutil.rmtree(beside)
-
-
-@contextmanager
-def _alone(beside: Path) -> Iterator[None]:
-    """Hold other processes off. The lock's file goes with the last that needed it."""
-    from filelock import FileLock
-
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    lock = beside.with_suffix(".lock")
-    with FileLock(lock):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 @contextmanager

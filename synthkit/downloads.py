@@ -17,13 +17,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from synthkit.errors import DownloadError
-from synthkit.storage import write_json
+from synthkit.storage import alone, write_json
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +73,7 @@ def download(
     """
     wanted = _Wanted(sha1=sha1 and sha1.lower(), sha256=sha256 and sha256.lower(), size=size)
     try:
-        with _alone(target):
+        with alone(target.with_name(f".{target.name}.lock")):
             if not wanted.is_met_by(target):
                 job = _Job(_Part(target), wanted, room, attempts, pause_seconds, timeout_seconds, progress)
                 job.run(urls)
@@ -371,16 +371,3 @@ def _network(error: Exception) -> _TryAgain | _GiveUp:
     said = (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
     fatal = isinstance(reason, ssl.SSLCertVerificationError | ValueError)
     return _GiveUp(said) if fatal else _TryAgain(said)
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold other processes off the file. The lock's file goes with the last that needed it."""
-    from filelock import FileLock
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = target.with_name(f".{target.name}.lock")
-    with FileLock(lock):
-        yield
-        with suppress(OSError):  # where an open file cannot be deleted it stays
-            lock.unlink()
