@@ -120,7 +120,7 @@ class TestBrokenConnections:
         with pytest.raises(DownloadError, match=r"the connection broke after 1,000,000 of 3,000,000 bytes"):
             get(web, target, sha1=SHA1, attempts=3)
         assert not target.exists()
-        assert rest(target) == [f".{NAME}.lock", f"{NAME}.part", f"{NAME}.part.json"]
+        assert rest(target) == [f"{NAME}.part", f"{NAME}.part.json"]
         web.seen.clear()
         get(web, target, sha1=SHA1)
         assert ranges(web) == ["bytes=1000000-"]
