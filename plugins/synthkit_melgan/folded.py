@@ -81,7 +81,7 @@ class FoldedGenerator:
         """Fold `network`; it computes in `dtype` (bfloat16 is twice as fast where the processor has it, 35 dB above its error)."""
         self._dtype = dtype
         layers = list(network.model)
-        self._first, self._last = self._convolution(layers[1]), self._convolution(layers[-2])
+        self._first = self._convolution(layers[1])
         stages, place = [], 2
         for ratio in network.ratios:
             blocks = layers[place + 2 : place + 2 + len(network.dilations)]
@@ -89,23 +89,25 @@ class FoldedGenerator:
             stages.append(self._stage(layers[place + 1], ratio, residuals))
             place += 2 + len(blocks)
         self._stages = tuple(stages)
+        # The samples themselves are never of bfloat16: quiet sound would be made of its 8 bits.
+        self._last = self._convolution(layers[-2], torch.float32)
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Log10 mel `[B, M, N]` to samples `[B, 1, N * product(ratios)]` in -1..1, float32."""
         x = self._first(_reflected(mel.to(self._dtype).transpose(1, 2), 3))
         for stage in self._stages:
             x = stage(x)
-        return torch.tanh(self._last(_activated(x, 3))).float().transpose(1, 2)
+        return torch.tanh(self._last(_activated(x, 3).float())).transpose(1, 2)
 
-    def _convolution(self, layer: nn.Module) -> _Convolution:
+    def _convolution(self, layer: nn.Module, dtype: torch.dtype | None = None) -> _Convolution:
         assert isinstance(layer, nn.Conv1d)
-        return self._layer(layer.weight, layer.bias)
+        return self._layer(layer.weight, layer.bias, dtype or self._dtype)
 
-    def _layer(self, weight: Tensor, bias: Tensor | None) -> _Convolution:
+    def _layer(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> _Convolution:
         assert bias is not None
-        image = weight.detach()[:, :, None].to(self._dtype)
+        image = weight.detach()[:, :, None].to(dtype)
         # The copy matters: PyTorch picks the kernel by the strides, and those of a kernel of width 1 would tell it nothing.
-        return _Convolution(image.contiguous(memory_format=torch.channels_last), bias.detach().to(self._dtype))
+        return _Convolution(image.contiguous(memory_format=torch.channels_last), bias.detach().to(dtype))
 
     def _stage(self, layer: nn.Module, ratio: int, residuals: tuple[_Residual, ...]) -> _Stage:
         """Sample `s r + j` before cropping is `weight[j] x[s] + weight[j + r] x[s - 1]`."""
@@ -116,7 +118,7 @@ class FoldedGenerator:
         phases = taps.permute(3, 1, 0, 2).reshape(ratio * outputs, inputs, 2)
         skip = layer.padding[0]
         assert isinstance(skip, int)
-        return _Stage(self._layer(phases, layer.bias.repeat(ratio)), ratio, skip, residuals)
+        return _Stage(self._layer(phases, layer.bias.repeat(ratio), self._dtype), ratio, skip, residuals)
 
     def _residual(self, block: nn.Module, dilation: int) -> _Residual:
         assert isinstance(block, Residual)
