@@ -191,7 +191,12 @@ class Vocoder(Component):
 
     def vocode_each(self, features: Sequence[Tensor], *, random: torch.Generator | None = None) -> list[Tensor]:
         """Items of any lengths, `[M, N]` each, to samples `[spec.samples(N)]` each: what `vocode` makes of each alone."""
-        return [self.vocode(item[None], random=random)[0] for item in features]
+        made, state = [], None if random is None else random.get_state()
+        for item in features:
+            if random is not None and state is not None:  # as each would find it alone
+                random.set_state(state)
+            made.append(self.vocode(item[None], random=random)[0])
+        return made
 
     @property
     def latency_frames(self) -> int | None:

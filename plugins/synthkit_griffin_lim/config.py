@@ -16,6 +16,9 @@ class GriffinLimConfig(PartConfig):
     """Rounds of phase estimation at most; 32 is enough for a draft."""
     momentum: float = Field(default=0.99, ge=0, lt=1)
     """How far each round goes beyond the last (alpha of the paper, which finds 0.99 best); 0 is Griffin and Lim of 1984."""
+    relaxation: float = Field(default=1.25, ge=1, le=1.25)
+    """How far each round goes beyond its projection (gamma of Nenov et al. 2023); 1 is the algorithm of 2013. Without momentum it
+    is 1."""
     convergence_db: float | None = Field(default=None, lt=0)
     """Stop as soon as the spectral convergence, 20 log10(||S - |STFT|| / ||S||), is this low; null makes all rounds."""
     inversion_iterations: int = Field(default=25, ge=1)

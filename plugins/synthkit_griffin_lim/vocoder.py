@@ -64,6 +64,7 @@ class GriffinLim(Vocoder):
                     self.magnitudes(item),
                     iterations=settings.iterations,
                     momentum=settings.momentum,
+                    relaxation=settings.relaxation if settings.momentum else 1.0,
                     convergence_db=settings.convergence_db,
                     random=torch.Generator().manual_seed(seed),
                     progress=report,

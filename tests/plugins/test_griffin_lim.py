@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from synthkit import dsp
-from synthkit.audio import read
+from synthkit.audio import AUDIO_SUFFIXES, read
 from synthkit.errors import ConfigError
 from synthkit.presets import PRESETS
 from synthkit.specs import FeatureSpec
@@ -274,18 +274,25 @@ def real(path: Path, spec: FeatureSpec, seconds: float = 4.0) -> Tensor:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("clip", CLIPS)
-def test_real_sound_converges_as_far_as_librosa(shared: Path, clip: str) -> None:
+def test_all_real_sound_converges_farther_than_librosa(shared: Path) -> None:
+    """Both with 60 rounds and momentum 0.99, from 4 s of every recording."""
     import librosa
 
     spec = dataclasses.replace(MELGAN, framing="center")
-    sound = real(shared / "audio" / clip, spec)
-    wanted = dsp.stft_magnitude(sound, spec)[0]
-    judge = librosa.griffinlim(wanted.numpy(), n_iter=60, hop_length=256, random_state=0, length=sound.shape[1])
-    estimator = PhaseEstimator(spec, wanted.shape[1], torch.device("cpu"))
-    random = torch.Generator().manual_seed(0)
-    made = estimator.estimate(wanted.T.contiguous(), iterations=60, random=random)
-    assert error_db(made, wanted, spec) <= error_db(torch.from_numpy(judge), wanted, spec) + 0.5
+    clips = [*(shared / "audio/music").iterdir(), *(shared / "audio/speech").glob("*.*")]
+    files = sorted(clip for clip in clips if clip.is_file() and clip.suffix in AUDIO_SUFFIXES)
+    assert len(files) >= 15
+    gains = {}
+    for file in files:
+        sound = real(file, spec)
+        wanted = dsp.stft_magnitude(sound, spec)[0]
+        judge = librosa.griffinlim(wanted.numpy(), n_iter=60, hop_length=256, random_state=0, length=sound.shape[1])
+        estimator = PhaseEstimator(spec, wanted.shape[1], torch.device("cpu"))
+        random = torch.Generator().manual_seed(0)
+        made = estimator.estimate(wanted.T.contiguous(), iterations=60, relaxation=1.25, random=random)
+        gains[file.name] = error_db(torch.from_numpy(judge), wanted, spec) - error_db(made, wanted, spec)
+    assert min(gains.values()) > 0, gains
+    assert sum(gains.values()) / len(gains) > 1, gains
 
 
 @pytest.mark.data
