@@ -23,7 +23,7 @@ CHUNK_FRAMES = 344
 memory of such activations back to the system after every layer."""
 SILENT_WITHIN = 0.01
 """How far above the floor, in log10 units, a band still counts as silent: 0.2 dB, for rounding on the way here."""
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LEVEL = 0.8  # shortest item of a batch of unequal ones, against its longest
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.IntRange(min=1), help="Sample rate of OUTPUT, Hz.  [default: the vocoder's]")
 @click.option("--seed", default=0, show_default=True, help="For a vocoder that draws random numbers.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--precision", default="fp32", show_default=True, help="fp32, or bf16: quicker, exact to about 35 dB.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, or bf16 or fp16: quicker, less exact.")
 @click.option(
     "--stream", "streams", is_flag=True, help="Work on sound as it comes; INPUT and OUTPUT may be - (a pipe)."
 )

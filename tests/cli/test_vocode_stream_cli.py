@@ -143,7 +143,7 @@ def test_sound_comes_out_while_sound_goes_in(trained: Path, tmp_path: Path) -> N
         (b"", (), "no WAV file of PCM samples"),
         (b"\0\0", ("--input", "s16le"), "give --sample-rate"),
         (b"", ("--input", "f32le", "--sample-rate", "8000"), "without samples"),
-        (wav(noise(0.1), "PCM_16"), ("--precision", "int8"), "computes in fp32 or bf16 only"),
+        (wav(noise(0.1), "PCM_16"), ("--precision", "int8"), "computes in fp32 or bf16 or fp16 only"),
         (b"\0\0", ("--rate", "8000"), "--rate: a stream has the vocoder's own rate"),
     ],
 )
