@@ -5,12 +5,20 @@ from __future__ import annotations
 import sys
 import zipfile
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
 
 from synthkit import _entry_points
 from synthkit._entry_points import entry_points
+
+
+@pytest.fixture(autouse=True)
+def no_hook_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests import packages that put finders of distributions of their own on `sys.meta_path`."""
+    own = [finder for finder in sys.meta_path if finder is PathFinder or not hasattr(finder, "find_distributions")]
+    monkeypatch.setattr(sys, "meta_path", own)
 
 
 def install(folder: Path, info: str, text: str, name: str, headers: str = "METADATA") -> None:
