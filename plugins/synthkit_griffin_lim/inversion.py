@@ -70,8 +70,8 @@ class MelInversion:
 
         def dual(z: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             x = envelope * u.clamp(min=0)
-            value = ((x * u).sum(0) + (slack * z * z).sum(0)) / 2 - (wanted * z).sum(0)
-            return x, self._to_mel(x) + slack * z - wanted, value
+            made = self._to_mel(x) + slack * z
+            return x, made - wanted, (z * (made / 2 - wanted)).sum(0)  # as x' u = (W x)' z
 
         z = wanted / (2 * level)
         u = self._to_bins(z)
