@@ -65,7 +65,9 @@ def take_over(source: Source, new: Newcomer, say: Say) -> None:
     say(f"weights of {str(source.checkpoint)!r}: {'; '.join(map(str, fits))}")
     fresh = [name for name in new.objective.networks if f"objective.{name}.safetensors" not in networks]
     if fresh:
-        say(f"it has no {' and no '.join(fresh)} of {new.name!r}, so here starts a fresh one{_warmup(new.critic_warmup)}")
+        say(
+            f"it has no {' and no '.join(fresh)} of {new.name!r}, so here starts a fresh one{_warmup(new.critic_warmup)}"
+        )
     if source.optimisers:
         say(f"states of optimisers: {_take_optimisers(source, new, meta)}")
 
