@@ -19,6 +19,8 @@ def no_hook_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests import packages that put finders of distributions of their own on `sys.meta_path`."""
     own = [finder for finder in sys.meta_path if finder is PathFinder or not hasattr(finder, "find_distributions")]
     monkeypatch.setattr(sys, "meta_path", own)
+    # What the backport of `importlib.metadata` takes away from Python's own finder when it is imported.
+    monkeypatch.setattr(PathFinder, "find_distributions", metadata.MetadataPathFinder.find_distributions, raising=False)
 
 
 def install(folder: Path, info: str, text: str, name: str, headers: str = "METADATA") -> None:

@@ -77,7 +77,7 @@ def content(cache: Path) -> dict[str, bytes]:
 
 def test_twenty_kills_leave_the_cache_of_a_run_that_nobody_disturbed(tmp_path: Path) -> None:
     root, killed, whole = tmp_path / "music", tmp_path / "killed", tmp_path / "whole"
-    write_music(root, 48)
+    write_music(root, 120)
     finish(start(root, whole))
     chance = random.Random(3)
     counts = []
@@ -86,18 +86,18 @@ def test_twenty_kills_leave_the_cache_of_a_run_that_nobody_disturbed(tmp_path: P
         assert running.stdout is not None
         for _ in range(
             turn % 4
-        ):  # of 48 clips there are always some left: 0 + 1 + 2 + 3 five times and a few in flight
+        ):  # of 120 clips there are always some left: 0 + 1 + 2 + 3 five times and a few in flight
             running.stdout.readline()
         select.select([running.stdout], [], [], chance.uniform(0, 0.02 if turn % 4 else 1.0))
         kill = os.kill if turn % 2 else os.killpg  # the parent alone, whose workers then end by themselves, or all
         kill(running.pid, signal.SIGKILL)
         running.communicate(timeout=60)
         counts.append(len(list(killed.rglob("*.npy"))))
-    assert 20 < counts[-1] < 48
+    assert 20 < counts[-1] < 120
     assert counts == sorted(counts)
     finish(start(root, killed))
     assert content(killed) == content(whole)
-    assert len(content(whole)) == 48
+    assert len(content(whole)) == 120
     assert Prepared.open(killed.with_suffix(".json")).entries() == Prepared.open(whole.with_suffix(".json")).entries()
 
 
