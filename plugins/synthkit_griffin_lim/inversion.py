@@ -19,7 +19,7 @@ from torch import Tensor
 _EPS = 1e-6  # the residual that is left, relative to each band's level
 _ENOUGH = 5e-6  # the residual of a frame, relative to it, at which it is solved: a step more would bring it to `_EPS`
 _QUIET = 1e-10  # least level of the envelope, relative to the frame's loudest band
-_BLOCK = 1024  # frames solved at a time: memory stays bounded and within the processor's cache
+_BLOCK = 256  # frames solved at a time: memory stays bounded and within the processor's cache
 _BACKTRACKS = 12
 
 
@@ -112,6 +112,16 @@ class _Sparse:
 
 def _solve_tridiagonal(diagonal: Tensor, beside: Tensor, right: Tensor) -> Tensor:
     """Solve symmetric positive definite tridiagonal systems, one per column: `[M, N]`, `[M - 1, N]`, `[M, N]` to `[M, N]`."""
+    if diagonal.device.type == "cpu":
+        from synthkit_griffin_lim.kernel import solve_tridiagonal
+
+        diagonal, solution = diagonal.clone(), right.clone()
+        solve_tridiagonal(diagonal.numpy(), beside.contiguous().numpy(), solution.numpy())
+        return solution
+    return _solve_band_by_band(diagonal, beside, right)
+
+
+def _solve_band_by_band(diagonal: Tensor, beside: Tensor, right: Tensor) -> Tensor:
     pivots, values, off = list(diagonal.unbind()), list(right.unbind()), beside.unbind()
     for k in range(1, len(pivots)):
         ratio = off[k - 1] / pivots[k - 1]

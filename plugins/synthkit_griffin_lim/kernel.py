@@ -281,3 +281,22 @@ def one_round(
         for moment in range(0, len(window), LANES):
             give(made, window, real, first, 2 * hop, moment)
             give(made, window, imag, first + hop, 2 * hop, moment)
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def solve_tridiagonal(diagonal: Any, beside: Any, right: Any) -> None:
+    """Solve symmetric positive definite tridiagonal systems, one per column, in place: `right` `[M, N]` becomes the solution.
+
+    `diagonal` `[M, N]` is overwritten; `beside` is `[M - 1, N]`.
+    """
+    bands, columns = diagonal.shape
+    for k in range(1, bands):
+        for n in range(columns):
+            ratio = beside[k - 1, n] / diagonal[k - 1, n]
+            diagonal[k, n] -= ratio * beside[k - 1, n]
+            right[k, n] -= ratio * right[k - 1, n]
+    for n in range(columns):
+        right[bands - 1, n] /= diagonal[bands - 1, n]
+    for k in range(bands - 2, -1, -1):
+        for n in range(columns):
+            right[k, n] = (right[k, n] - beside[k, n] * right[k + 1, n]) / diagonal[k, n]

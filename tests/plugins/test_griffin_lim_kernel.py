@@ -10,6 +10,7 @@ import torch
 
 from synthkit.specs import FeatureSpec
 from synthkit_griffin_lim import kernel
+from synthkit_griffin_lim.inversion import _solve_band_by_band, _solve_tridiagonal
 from synthkit_griffin_lim.phase import PhaseEstimator
 from synthkit_griffin_lim.rounds import LaneRounds, Rounds, TorchRounds, whole_blocks
 
@@ -85,3 +86,17 @@ def test_the_sound_does_not_depend_on_the_threads() -> None:
 @pytest.mark.parametrize(("n_fft", "device", "can"), [(2048, "cpu", True), (1200, "cpu", False), (1024, "meta", False)])
 def test_who_takes_which_path(n_fft: int, device: Any, can: bool) -> None:
     assert LaneRounds.can(n_fft, torch.device(device)) is can
+
+
+@pytest.mark.parametrize("solve", [_solve_tridiagonal, _solve_band_by_band])
+@pytest.mark.parametrize("bands", [1, 2, 80])
+def test_tridiagonal_systems_are_solved(solve: Any, bands: int) -> None:
+    random = torch.Generator().manual_seed(1)
+    diagonal = 3 + torch.rand(bands, 7, generator=random, dtype=torch.float64)
+    beside = torch.rand(bands - 1, 7, generator=random, dtype=torch.float64)
+    right = torch.randn(bands, 7, generator=random, dtype=torch.float64)
+    given = diagonal.clone(), beside.clone(), right.clone()
+    made = solve(diagonal, beside, right)
+    matrices = torch.diag_embed(diagonal.T) + torch.diag_embed(beside.T, 1) + torch.diag_embed(beside.T, -1)
+    torch.testing.assert_close(made, torch.linalg.solve(matrices, right.T).T)
+    assert all(torch.equal(*pair) for pair in zip((diagonal, beside, right), given, strict=True))
