@@ -82,10 +82,6 @@ class TestSplits:
             unheard == {"artist-fold-1": set(), "artist-fold-2": {"jazz"}, "artist-fold-3": {"hiphop", "reggae"}}[name]
         )
 
-    def test_the_stratified_split_is_drawn_anew_by_nobody(self) -> None:
-        assert split("stratified")["blues.00000"] == split.__wrapped__("stratified")["blues.00000"]
-        assert list(split("stratified").values()) != sorted(split("stratified").values())
-
     def test_all_copies_but_one_are_in_no_filtered_part(self) -> None:
         assert len(facts()["copies"]) == 14
         for pair in facts()["copies"]:
