@@ -27,7 +27,9 @@ from synthkit.errors import ClipReport, DatasetError, PluginError, UnreadableCli
 from synthkit.specs import FeatureSpec
 from synthkit.values import (
     SPLITS,
+    Ability,
     Batch,
+    Blend,
     Clip,
     Comparison,
     Progress,
@@ -220,6 +222,8 @@ class GenerativeModel(Component):
     """Nothing, a label or a prompt to features."""
 
     labels: tuple[str, ...] = ()
+    abilities: frozenset[Ability] = frozenset()
+    """What it can serve beside labels and a length. The core refuses a request for anything else before it reaches the model."""
 
     @abstractmethod
     def generate(
@@ -251,6 +255,13 @@ class Objective(ABC):
     @abstractmethod
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         """The optimisers by name."""
+
+    def survey(self, batches: Iterable[Batch]) -> None:  # noqa: B027 - not every network keeps statistics
+        """Look at crops of the training split before the first step of a part that starts fresh.
+
+        For what a network keeps as buffers, like the range of its features (`synthkit.scaling`). Every process of a training
+        sees the same crops. It is not called where a run goes on or weights come from another run: they bring their buffers.
+        """
 
     @abstractmethod
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -345,7 +356,9 @@ class Command:
 __all__ = [
     "KINDS",
     "SPLITS",
+    "Ability",
     "Batch",
+    "Blend",
     "Clip",
     "ClipReport",
     "Command",

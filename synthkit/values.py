@@ -57,6 +57,22 @@ class VerifyReport:
         return tuple(clip for clip in self.clips if clip.code != "ok")
 
 
+Ability = Literal["continue", "blend", "text", "conditions", "temperature"]
+"""What a model may be able to serve beside a label and a length; see the fields of `Request` that it belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """The other end of a way between two items, for each item of a request."""
+
+    share: tuple[float, ...]
+    """Where each item stands: 0 is the item itself, 1 the other end."""
+    labels: tuple[str, ...] | None = None
+    """The other label of each item; None: the same."""
+    seeds: tuple[int, ...] = ()
+    """The other seed of each item; empty: the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to generate."""
@@ -68,11 +84,17 @@ class Request:
     labels: tuple[str, ...] | None = None
     """One label per item, for a model that was trained with labels."""
     prompt: Tensor | None = None
-    """Features `[B, M, P]` to continue, for a model that can."""
+    """Features `[B, M, P]` to continue (ability `continue`). They are the first P of the `frames` that come back."""
     temperature: float = 1.0
-    """1 samples the model as learned; lower is less varied."""
+    """1 samples the model as learned; lower is less varied (ability `temperature`)."""
     seeds: tuple[int, ...] = ()
     """One seed per item, so that an item does not depend on its batch; empty: drawn from `random`."""
+    blend: Blend | None = None
+    """Items between two labels or two seeds (ability `blend`)."""
+    texts: tuple[str, ...] | None = None
+    """What each item says (ability `text`)."""
+    conditions: Tensor | None = None
+    """Dense features `[B, C, N]` that each item follows (ability `conditions`); the model says what its C rows mean."""
 
 
 @dataclass(kw_only=True)
@@ -87,6 +109,8 @@ class Batch:
     """`[B]` indices into the data set's labels."""
     clips: tuple[str, ...] = ()
     """Ids of the clips the crops came from."""
+    texts: tuple[str, ...] | None = None
+    """What is said in each clip, where the data set knows."""
     rows: range | None = None
     """Which rows of the step's whole batch these are (one process of several has its share); None: all, from 0."""
 
@@ -97,6 +121,7 @@ class Batch:
             features=self.features[start:stop],
             labels=None if self.labels is None else self.labels[start:stop],
             clips=self.clips[start:stop],
+            texts=None if self.texts is None else self.texts[start:stop],
             rows=(range(len(self)) if self.rows is None else self.rows)[start:stop],
         )
 

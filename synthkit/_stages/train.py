@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from synthkit._catalog import Catalog
 from synthkit._data.crops import Crops, Loader, RawBatch
 from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Block, Origin, Recipe, TrainBlock, Training
+from synthkit._run.batches import to_batch
 from synthkit._run.checkpoint import Identity, restore
 from synthkit._run.damage import last_good, set_back, tidy
 from synthkit._run.finetune import Newcomer, Source, take_over
@@ -29,6 +30,9 @@ from synthkit.interfaces import Component, Objective, Split
 from synthkit.training.average import Average
 from synthkit.training.engine import Numerics, seeded
 from synthkit.training.schedules import Schedule
+
+_SURVEYED, _SURVEYS = 16, 16
+"""Crops of a batch that an objective may survey, and batches: enough that a band's extremes are seen."""
 
 
 def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes) -> None:
@@ -123,6 +127,9 @@ class PartTraining:
             )
         if newest is None and block.origin is not None:
             self._take_over(block.origin, objective, reporter)
+        elif newest is None:
+            extractor = catalog.build(recipe.features.offered, recipe.features.config)
+            objective.survey(to_batch(raw, extractor, engine.device) for raw in self._surveyed())
         average = None if settings.ema is None else Average(component.networks, settings.ema)
         learner = Learner(component=component, objective=objective, engine=engine, average=average)
         if newest is not None:
@@ -164,6 +171,11 @@ class PartTraining:
         crops = self._crops("train", settings.batch, settings.gain, rows, attempt)
         return Loader(crops, start=start, stop=settings.steps, threads=settings.threads)
 
+    def _surveyed(self) -> Iterator[RawBatch]:
+        """Crops of the training split like those that the part will learn from, as many in every process."""
+        crops = self._crops("train", _SURVEYED, self.settings.gain, purpose="survey")
+        return (crops.batch(number) for number in range(1, _SURVEYS + 1))
+
     def _identity(self) -> Identity:
         return Identity(
             offered=self.block.offered,
@@ -174,14 +186,20 @@ class PartTraining:
         )
 
     def _crops(
-        self, split: Split, batch: int, gain: tuple[float, float], rows: range | None = None, attempt: int = 0
+        self,
+        split: Split,
+        batch: int,
+        gain: tuple[float, float],
+        rows: range | None = None,
+        attempt: int = 0,
+        purpose: str = "crops",
     ) -> Crops:
         return Crops(
             self.prepared,
             split,
             crop_samples=crop_samples(self.recipe.spec, self.settings.crop_seconds),
             batch=batch,
-            seed=derive_seed(self.recipe.seed, "crops", self.settings.part, split, *([attempt] if attempt else [])),
+            seed=derive_seed(self.recipe.seed, purpose, self.settings.part, split, *([attempt] if attempt else [])),
             peak=self.settings.peak,
             gain=gain,
             rows=rows,
