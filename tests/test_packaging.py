@@ -46,10 +46,13 @@ def test_the_wheel_holds_code_plugins_recipes_and_data_and_nothing_else(wheel: P
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "synthkit",
+        "synthkit_cmelgan",
         "synthkit_fma",
         "synthkit_griffin_lim",
         "synthkit_gtzan",
         "synthkit_melgan",
+        "synthkit_melnet",
+        "synthkit_spectrogram_gan",
     }
     assert "synthkit/py.typed" in names
     assert "synthkit/_recipe/shipped/quickstart.yaml" in names

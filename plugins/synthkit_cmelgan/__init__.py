@@ -1,0 +1,1 @@
+"""cMelGAN (2022): a conditional convolutional GAN on mel spectrograms."""

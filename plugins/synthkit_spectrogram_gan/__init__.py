@@ -1,0 +1,1 @@
+"""DCGAN and cGAN on small spectrograms."""
