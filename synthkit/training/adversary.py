@@ -2,6 +2,7 @@
 
 A critic is a network that maps what it hears (samples `[B, 1, T]`, features ...) to what it saw: for each of its scales the
 outputs of all layers, the score map last. The real should score high. Scores are averaged over a map and added over the scales.
+A conditional critic is told beside it what the real is an example of, such as labels `[B]`: it is called `critic(heard, given)`.
 
 A step of a GAN: the pieces of the batch become `Round`s, `Adversary.learn` teaches the critic with what was made but without its
 gradient, and the generator learns from `Adversary.judge`, whose critic is frozen:
@@ -9,6 +10,8 @@ gradient, and the generator learns from `Adversary.judge`, whose critic is froze
     rounds = play(engine.pieces(batch), real=lambda piece: piece.audio[:, None], make=make)
     terms = adversary.learn(rounds)
     terms |= engine.learn(optimiser, rounds, lambda one: fooling(adversary, one.made()))
+
+With a conditional critic `play(..., given=lambda piece: piece.labels)`, and `adversary.judge(one.made(), one.given)`.
 """
 
 from __future__ import annotations
@@ -65,6 +68,8 @@ class Round:
     """What the critic hears as the made, of the shape of `real`, with its gradient."""
     alone: bool
     """Whether this is the whole batch."""
+    given: Tensor | None = None
+    """What a conditional critic is told beside the real and the made, `[B, ...]`; None: the critic hears and is told nothing."""
     said_of_real: Judgement | None = field(default=None, init=False)
     """What the critic said of `real` in its own turn, before it learned from it; None before that."""
     _kept: Tensor | None = field(default=None, init=False, repr=False)
@@ -86,9 +91,16 @@ class Round:
         return self.make(self.batch) if kept is None else kept
 
 
-def play(pieces: Sequence[Batch], *, real: Callable[[Batch], Tensor], make: Callable[[Batch], Tensor]) -> list[Round]:
+def play(
+    pieces: Sequence[Batch],
+    *,
+    real: Callable[[Batch], Tensor],
+    make: Callable[[Batch], Tensor],
+    given: Callable[[Batch], Tensor | None] = lambda _: None,
+) -> list[Round]:
     """A round for each piece of a batch (see `Engine.pieces`)."""
-    return [Round(batch=piece, real=real(piece), make=make, alone=len(pieces) == 1) for piece in pieces]
+    alone = len(pieces) == 1
+    return [Round(batch=piece, real=real(piece), make=make, alone=alone, given=given(piece)) for piece in pieces]
 
 
 @dataclass(frozen=True)
@@ -151,10 +163,13 @@ class Adversary:
         """What `Objective.undecided` shall say where the critic has so many scales."""
         return {"critic": scales * self.game.undecided}
 
-    def judge(self, made: Tensor) -> Judgement:
-        """What the critic says of `made`; the gradient goes to `made` alone, none is computed for the critic."""
+    def judge(self, made: Tensor, given: Tensor | None = None) -> Judgement:
+        """What the critic says of `made`; the gradient goes to `made` alone, none is computed for the critic.
+
+        A conditional critic is told `given`, that of the round.
+        """
         with frozen(self.critic):
-            return self._judge(made)
+            return self._judge(made, given)
 
     def fooled(self, said_of_made: Judgement) -> Tensor:
         """The generator's adversarial loss: small where the critic takes the made for real."""
@@ -162,13 +177,14 @@ class Adversary:
 
     def _loss(self, one: Round) -> tuple[Tensor, Terms]:
         # One after the other: one batch of both is no faster on a CPU and rounds differently from MelGAN's published code.
-        said_of_made, said_of_real = self._judge(one.shown()), self._judge(one.real)
+        said_of_made, said_of_real = self._judge(one.shown(), one.given), self._judge(one.real, one.given)
         one.said_of_real = said_of_real.detach()
         loss = self._total(self.game.critic, said_of_real.scores, said_of_made.scores)
         return loss, {"critic": loss}
 
-    def _judge(self, heard: Tensor) -> Judgement:
-        return Judgement(tuple(tuple(scale) for scale in self.critic(heard)))
+    def _judge(self, heard: Tensor, given: Tensor | None) -> Judgement:
+        said = self.critic(heard) if given is None else self.critic(heard, given)
+        return Judgement(tuple(tuple(scale) for scale in said))
 
     @staticmethod
     def _total(loss: Callable[..., Tensor], *scores: Sequence[Tensor]) -> Tensor:

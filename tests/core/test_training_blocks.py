@@ -153,6 +153,37 @@ def test_judging_gives_the_made_a_gradient_and_the_critic_none() -> None:
     assert all(parameter.grad is None and parameter.requires_grad for parameter in one.critic.parameters())
 
 
+class Conditional(nn.Module):
+    """Scores what it hears by what it was told: `given * mean + given * weight`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, heard: Tensor, given: Tensor) -> list[list[Tensor]]:
+        return [[given * (heard.mean(dim=(1, 2)) + self.weight)]]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_conditional_critic_is_told_of_each_item_what_it_is(pieces: int) -> None:
+    critic = Conditional()
+    one = Adversary(critic, torch.optim.SGD(critic.parameters(), 0.1), "least-squares", Engine())
+    batch = Batch(audio=noise(4), features=0.1 * noise(4), labels=torch.tensor([0.0, 1.0, 2.0, 5.0]))
+    played = play(
+        Engine("cpu", Numerics(accumulate=pieces)).pieces(batch),
+        real=lambda part: part.audio[:, None],
+        make=lambda part: part.features[:, None],
+        given=lambda part: part.labels,
+    )
+    assert batch.labels is not None
+    real, made = (batch.labels * (sound.mean(dim=1) + 0.5) for sound in (batch.audio, batch.features))
+    expected = (1 - real).square().mean() + made.square().mean()
+    assert float(one.learn(played)["critic"]) == pytest.approx(float(expected), rel=1e-5)
+    for round_, labels in zip(played, batch.labels.split(4 // pieces), strict=True):
+        said = one.judge(round_.made(), round_.given)
+        assert torch.equal(said.scores[0] == 0, labels == 0)
+
+
 def test_scores_are_averaged_over_a_map_and_added_over_the_scales() -> None:
     one = adversary()
     maps = (torch.tensor([1.0, 3.0]), torch.tensor([5.0]))
