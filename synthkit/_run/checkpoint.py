@@ -27,7 +27,7 @@ from synthkit._run.damage import last_good as last_good
 from synthkit._run.damage import tidy
 from synthkit._run.folder import read_meta, step_name
 from synthkit._run.learner import Learner
-from synthkit._run.weights import load_networks, read_weights, verify
+from synthkit._run.weights import learned_networks, load_networks, read_weights, verify
 from synthkit.errors import CheckpointError, PluginError, UnknownName
 from synthkit.interfaces import Component, GenerativeModel
 from synthkit.specs import FeatureSpec
@@ -77,7 +77,7 @@ def save(root: Path, step: int, identity: Identity, learner: Learner, extra: Map
     Raises:
         CheckpointError: where it cannot be written; what was there before is whole.
     """
-    return save_files(root, step, identity, _contents(learner), extra)
+    return save_files(root, step, identity, _contents(learner), {"learned": learner.learned(), **extra})
 
 
 def save_files(
@@ -150,6 +150,7 @@ def restore(folder: Path, learner: Learner) -> int:
         learner.objective.load_state_dict(state["objective"])
         learner.engine.load_state_dict(state["engine"], learner.objective.optimisers)
         learner.attempt, learner.watch = int(state["attempt"]), dict(state["watch"])
+        learner.taught = frozenset(learned_networks(meta))
         if average is not None:
             average.updates = int(state["average"])
             for name, weights in average.networks.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from synthkit._run.checkpoint import read_training
 from synthkit._run.damage import Say
 from synthkit._run.folder import learned_by, read_meta
-from synthkit._run.weights import Fit, load_what_fits, read_weights
+from synthkit._run.weights import Fit, learned_networks, load_what_fits, read_weights
 from synthkit.errors import CheckpointError
 from synthkit.interfaces import Objective
 
@@ -41,10 +41,11 @@ class Newcomer:
     """Steps in which a fresh critic learns alone first; None where the objective knows no such thing."""
 
 
-def take_over(source: Source, new: Newcomer, say: Say) -> None:
+def take_over(source: Source, new: Newcomer, say: Say) -> frozenset[str]:
     """Give a fresh training the weights of a checkpoint: its component's, its critic's where the objective was the same.
 
-    `say` is told what matched, what was missing and what had another shape.
+    `say` is told what matched, what was missing and what had another shape. Returns the names of the component's networks
+    that had learned there.
 
     Raises:
         CheckpointError: where the weights do not all fit and `strict` is set, the labels are others, or a file is damaged.
@@ -70,6 +71,7 @@ def take_over(source: Source, new: Newcomer, say: Say) -> None:
         )
     if source.optimisers:
         say(f"states of optimisers: {_take_optimisers(source, new, meta)}")
+    return frozenset(learned_networks(meta)) & new.objective.component.networks.keys()
 
 
 def _networks(source: Source, new: Newcomer, meta: Mapping[str, Any]) -> dict[str, nn.Module]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from synthkit._run.damage import file_damage
+from synthkit._run.damage import file_damage, generates
 from synthkit.errors import CheckpointError
 
 
@@ -59,6 +59,16 @@ class Fit:
         groups = {"missing": self.missing, "of another shape": self.different, "not used": self.unused}
         wrong = [f"{len(names)} {words} ({_first(names)})" for words, names in groups.items() if names]
         return f"{self.network}: {', '.join([f'{len(self.matched)} match', *wrong])}"
+
+
+def learned_networks(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the networks in a checkpoint that have learned; all of them where its `meta.json` does not say.
+
+    >>> learned_networks({"files": {"bands.safetensors": "", "objective.critic.safetensors": "", "training.pt": ""}})
+    ('bands',)
+    """
+    saved = (name.removesuffix(".safetensors") for name in meta["files"] if generates(name))
+    return tuple(meta.get("learned", saved))
 
 
 def read_weights(folder: Path, meta: Mapping[str, Any], file: str) -> dict[str, Tensor]:

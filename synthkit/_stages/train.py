@@ -125,28 +125,29 @@ class PartTraining:
             objective = catalog.build(
                 self.training.objective.offered, self.training.objective.config, component, engine
             )
+        taught: frozenset[str] = frozenset()
         if newest is None and block.origin is not None:
-            self._take_over(block.origin, objective, reporter)
+            taught = self._take_over(block.origin, objective, reporter)
         elif newest is None:
             extractor = catalog.build(recipe.features.offered, recipe.features.config)
             objective.survey(to_batch(raw, extractor, engine.device) for raw in self._surveyed())
         average = None if settings.ema is None else Average(component.networks, settings.ema)
-        learner = Learner(component=component, objective=objective, engine=engine, average=average)
+        learner = Learner(component=component, objective=objective, engine=engine, average=average, taught=taught)
         if newest is not None:
             step = restore(newest, learner)
             reporter.say(f"{settings.part}: goes on from step {step}")
             self._warn_of_longer_cosine(read_meta(newest), reporter)
         return learner
 
-    def _take_over(self, origin: Origin, objective: Objective, reporter: Reporter) -> None:
-        """Start with the weights of another run."""
+    def _take_over(self, origin: Origin, objective: Objective, reporter: Reporter) -> frozenset[str]:
+        """Start with the weights of another run; returns which networks had learned there."""
         found, part = None, self.settings.part
         if self.processes.is_main:
             found = find_checkpoint(origin.path, part, reporter.warn, learning=True)
         checkpoint = self._shared(found)
         assert checkpoint is not None
         config = self.training.objective.config
-        take_over(
+        return take_over(
             Source(checkpoint=checkpoint, strict=origin.strict, optimisers=origin.optimisers),
             Newcomer(
                 objective=objective,
