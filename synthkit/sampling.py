@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synthkit.errors import ConfigError, nearest
 from synthkit.interfaces import GenerativeModel, Request
@@ -78,3 +81,43 @@ def require_able(model: GenerativeModel, request: Request) -> None:
         if wanted and ability not in model.abilities:
             can = ", ".join(sorted(model.abilities)) or "nothing beside labels and a length"
             raise ConfigError(f"{type(model).__name__} cannot {_ASKED[ability]}; it can serve: {can}")
+
+
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Within it, the networks and all their modules are in evaluation mode; afterwards each is in the mode it was in.
+
+    >>> network = nn.Sequential(nn.Dropout())
+    >>> with evaluating(network):
+    ...     network[0].training
+    False
+    >>> network[0].training
+    True
+    """
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def slerp(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """The way from `one` to `other` along a great circle, `share` of it gone: normal noise on both ends stays normal between.
+
+    A straight line would pass nearer to 0 than any noise lies. The vectors are the last axis of `one` and `other`; `share` has
+    their shape without it, or one that broadcasts to it. At 0 it is `one`, at 1 `other`.
+
+    >>> slerp(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor(0.5))
+    tensor([1.4142, 1.4142])
+    """
+    cosine = torch.cosine_similarity(one, other, dim=-1).clamp(-1, 1)
+    angle = cosine.acos()
+    share = share.expand_as(angle)
+    straight = angle.sin() < 1e-4  # parallel, or opposite: no one circle leads from one to the other
+    sine = torch.where(straight, torch.ones_like(angle), angle.sin())
+    first = torch.where(straight, 1 - share, ((1 - share) * angle).sin() / sine)
+    second = torch.where(straight, share, (share * angle).sin() / sine)
+    return first[..., None] * one + second[..., None] * other
