@@ -64,6 +64,12 @@ class PartConfig(Config):
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` with one sentence where this part cannot work with features of `spec`."""
 
+    def abilities(self) -> frozenset[str] | None:
+        """What a model of these settings can serve: its `GenerativeModel.abilities`, so that a recipe that asks for something
+        else is a mistake before anything runs. None: the settings do not tell, and the model is asked when it is built.
+        """
+        return None
+
 
 def field_docs(cls: type) -> dict[str, str]:
     """What the fields of a class mean: the `Field(description=...)` of each, else the docstring below it in the source.

@@ -23,9 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthkit.errors import ClipReport, DatasetError, PluginError, UnreadableClip
+from synthkit.errors import ClipReport, ConfigError, DatasetError, PluginError, UnreadableClip
 from synthkit.specs import FeatureSpec
 from synthkit.values import (
+    ABILITIES,
     SPLITS,
     Ability,
     Batch,
@@ -37,6 +38,7 @@ from synthkit.values import (
     Score,
     Split,
     VerifyReport,
+    can_serve,
 )
 
 if TYPE_CHECKING:
@@ -233,6 +235,15 @@ class GenerativeModel(Component):
 
         Raises `ConfigError` for a label, prompt or length that the model cannot serve.
         """
+
+    def conditions_of(self, features: Tensor) -> Tensor:
+        """What a new clip follows so as to be like the real ones `[B, M, N]`: `Request.conditions`, `[B, C, N]`.
+
+        For a model with the ability `conditions`. Raises `ConfigError` for one without.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} cannot {ABILITIES['conditions']}; it can serve: {can_serve(self.abilities)}"
+        )
 
 
 class Objective(ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from synthkit.errors import ConfigError, nearest
 from synthkit.interfaces import GenerativeModel, Request
+from synthkit.values import ABILITIES, Ability, can_serve
 
 
 def item_generators(request: Request, random: torch.Generator | None = None) -> list[torch.Generator]:
@@ -59,18 +60,9 @@ def label_indices(
     return torch.tensor([known.index(label) for label in labels], device=device)
 
 
-_ASKED = {
-    "continue": "continue a clip",
-    "blend": "make clips between two labels or seeds",
-    "text": "say a text",
-    "conditions": "follow features",
-    "temperature": "vary less or more than it learned (temperature 1)",
-}
-
-
 def require_able(model: GenerativeModel, request: Request) -> None:
     """Raise `ConfigError` where the request asks for something that is not among the model's `abilities`."""
-    asked = {
+    asked: dict[Ability, bool] = {
         "continue": request.prompt is not None,
         "blend": request.blend is not None,
         "text": request.texts is not None,
@@ -79,8 +71,9 @@ def require_able(model: GenerativeModel, request: Request) -> None:
     }
     for ability, wanted in asked.items():
         if wanted and ability not in model.abilities:
-            can = ", ".join(sorted(model.abilities)) or "nothing beside labels and a length"
-            raise ConfigError(f"{type(model).__name__} cannot {_ASKED[ability]}; it can serve: {can}")
+            raise ConfigError(
+                f"{type(model).__name__} cannot {ABILITIES[ability]}; it can serve: {can_serve(model.abilities)}"
+            )
 
 
 @contextmanager

@@ -5,8 +5,8 @@ Letters in shapes: `B` batch, `T` samples, `M` mel bands, `N` frames, `P` frames
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from synthkit.errors import ClipReport
@@ -37,6 +37,8 @@ class Clip:
     """One of the data set's `labels`, where it has any."""
     licence: str = ""
     """Licence of this very recording, carried to whatever is made of it."""
+    text: str = ""
+    """What is said in it, where the data set knows."""
     credit: str = ""
     """Whom to name for it, and what it is called, as most licences ask; carried along with the licence."""
     stamp: str = ""
@@ -60,6 +62,24 @@ class VerifyReport:
 Ability = Literal["continue", "blend", "text", "conditions", "temperature"]
 """What a model may be able to serve beside a label and a length; see the fields of `Request` that it belongs to."""
 
+ABILITIES: dict[Ability, str] = {
+    "continue": "continue a clip",
+    "blend": "make clips between two labels or seeds",
+    "text": "say a text",
+    "conditions": "follow the course of a clip",
+    "temperature": "vary less or more than it learned (temperature 1)",
+}
+"""Each ability in words: what a model that lacks it "cannot"."""
+
+
+def can_serve(abilities: Collection[str]) -> str:
+    """What a model with these abilities can do, in words.
+
+    >>> can_serve({"temperature", "blend"}), can_serve(())
+    ('blend, temperature', 'nothing beside labels and a length')
+    """
+    return ", ".join(sorted(abilities)) or "nothing beside labels and a length"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
@@ -71,6 +91,11 @@ class Blend:
     """The other label of each item; None: the same."""
     seeds: tuple[int, ...] = ()
     """The other seed of each item; empty: the same."""
+
+    def piece(self, start: int, stop: int) -> Blend:
+        """The ways of items `start` to `stop`."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Blend(share=self.share[start:stop], labels=labels, seeds=self.seeds[start:stop])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +121,24 @@ class Request:
     conditions: Tensor | None = None
     """Dense features `[B, C, N]` that each item follows (ability `conditions`); the model says what its C rows mean."""
 
+    def piece(self, start: int, stop: int) -> Request:
+        """Items `start` to `stop` as a request of their own; those past the end are left out.
+
+        >>> Request(frames=4, count=3, labels=("a", "b", "c"), seeds=(7, 8, 9)).piece(1, 4).labels
+        ('b', 'c')
+        """
+        blend = self.blend
+        return replace(
+            self,
+            count=max(0, min(stop, self.count) - start),
+            labels=None if self.labels is None else self.labels[start:stop],
+            prompt=None if self.prompt is None else self.prompt[start:stop],
+            seeds=self.seeds[start:stop],
+            blend=None if blend is None else blend.piece(start, stop),
+            texts=None if self.texts is None else self.texts[start:stop],
+            conditions=None if self.conditions is None else self.conditions[start:stop],
+        )
+
 
 @dataclass(kw_only=True)
 class Batch:
@@ -110,7 +153,7 @@ class Batch:
     clips: tuple[str, ...] = ()
     """Ids of the clips the crops came from."""
     texts: tuple[str, ...] | None = None
-    """What is said in each clip, where the data set knows."""
+    """What is said in each clip, "" where the data set does not know; None where it knows of none."""
     rows: range | None = None
     """Which rows of the step's whole batch these are (one process of several has its share); None: all, from 0."""
 

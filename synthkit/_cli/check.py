@@ -11,7 +11,7 @@ from synthkit._run.reporter import duration
 from synthkit.errors import RecipeError, SynthkitError
 
 if TYPE_CHECKING:
-    from synthkit._recipe.model import Block, Recipe
+    from synthkit._recipe.model import Block, GenerateBlock, Recipe
 
 
 @click.command("check")
@@ -70,10 +70,21 @@ def summary(recipe: Recipe) -> list[str]:
         )
     beside = f" beside {', '.join(map(_named, recipe.compare))}" if recipe.compare else ""
     wanted = recipe.generate
-    what = "new clips" if recipe.model else f"clips of the {wanted.source} split"
-    rows.append(f"generate  {wanted.count} {what}, at most {wanted.seconds:g} s each{beside}")
+    new = [f"{wanted.count} new clips{_manner(wanted)}"] if recipe.model else []
+    copies = [f"{recipe.copies} clips of the {wanted.source} split"] if recipe.copies else []
+    rows.append(f"generate  {' and '.join([*new, *copies])}, at most {wanted.seconds:g} s each{beside}")
     rows.append(f"report    {', '.join(map(_named, recipe.metrics)) or 'no metrics'}")
     return rows
+
+
+def _manner(wanted: GenerateBlock) -> str:
+    """How a model makes its clips."""
+    if wanted.blend is not None:
+        ends = [f"{one!r} to {other!r}" for one, other in filter(None, (wanted.blend.labels, wanted.blend.seeds))]
+        return f" from {' and '.join(ends)}"
+    goes_on = wanted.continues
+    manner = f" that go on from clips of the {goes_on.source} split" if goes_on else ""
+    return manner + (f" that follow clips of the {wanted.like.source} split" if wanted.like else "")
 
 
 def _named(block: Block) -> str:

@@ -17,6 +17,7 @@ from synthkit.errors import DatasetError
 from synthkit.interfaces import Split
 
 ShortCrop = Literal["pad", "loop"]
+CropAt = Literal["random", "start"]
 
 _AHEAD_PER_THREAD = 2
 
@@ -33,6 +34,8 @@ class RawBatch:
     """Ids of the clips the crops came from."""
     rows: range
     """Which rows of the step's whole batch these are: one process of several has its share."""
+    texts: tuple[str, ...] | None = None
+    """What is said in those clips; None where the split has no texts."""
 
 
 class Crops:
@@ -54,6 +57,7 @@ class Crops:
         gain: tuple[float, float] = (1.0, 1.0),
         rows: range | None = None,
         short: ShortCrop = "pad",
+        at: CropAt = "random",
     ) -> None:
         """Crops of `crop_samples` samples, `batch` per step in all processes together.
 
@@ -67,6 +71,8 @@ class Crops:
             gain: Each crop is then scaled by a factor drawn from this range (MelGAN: 0.3 to 1).
             rows: The rows of the batch that are drawn here, B of them; None: all.
             short: A clip shorter than a crop is followed by zeros (`pad`) or begins again (`loop`).
+            at: A crop lies anywhere, evenly over all sound (`random`), or is the beginning of a clip (`start`), each clip as
+                likely as another.
 
         Raises:
             DatasetError: where the split has no clip, or one has no label although others have.
@@ -78,9 +84,11 @@ class Crops:
                 f"the {split} split of {prepared.dataset.get('name', 'the data set')!r} has no clip that can be used"
             )
         self._labels = self._label_indices(self._entries)
-        self._ends = np.cumsum([entry.frames for entry in self._entries], dtype=np.int64)
+        chances = [entry.frames if at == "random" else 1 for entry in self._entries]
+        self._ends = np.cumsum(chances, dtype=np.int64)
+        self._has_texts = any(entry.text for entry in self._entries)
         self._crop_samples, self._seed = crop_samples, seed % 2**64
-        self._peak, self._gain, self._short = peak, gain, short
+        self._peak, self._gain, self._short, self._at = peak, gain, short, at
         self._rows = range(batch) if rows is None else rows
 
     def batch(self, step: int) -> RawBatch:
@@ -96,6 +104,7 @@ class Crops:
             audio=audio,
             labels=None if self._labels is None else self._labels[places],
             clips=tuple(entry.id for entry in entries),
+            texts=tuple(entry.text for entry in entries) if self._has_texts else None,
             rows=self._rows,
         )
 
@@ -106,7 +115,8 @@ class Crops:
         scale = low + gain * (high - low)
         if self._peak is not None and entry.peak > 0:
             scale *= self._peak / entry.peak
-        self._prepared.read(entry, int(start * (entry.frames - count + 1)), count, scale=scale, out=out[:count])
+        first = int(start * (entry.frames - count + 1)) if self._at == "random" else 0
+        self._prepared.read(entry, first, count, scale=scale, out=out[:count])
         if self._short == "loop" and count < len(out):
             out[count:] = np.resize(out[:count], len(out) - count)
 

@@ -232,6 +232,7 @@ def _entry(clip: Clip, split: Split, stored: Stored, sample_rate: int) -> Entry:
         label=clip.label,
         licence=clip.licence,
         credit=clip.credit,
+        text=clip.text,
         split=split,
         frames=stored.frames,
         peak=stored.peak,

@@ -38,6 +38,8 @@ class Entry:
     """The cache entry, relative to the cache folder."""
     credit: str = ""
     """Whom to name for it, and what it is called."""
+    text: str = ""
+    """What is said in it, where the data set knows."""
 
 
 class Prepared:

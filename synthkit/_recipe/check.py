@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,16 +26,27 @@ from synthkit._recipe.model import (
 )
 from synthkit._recipe.resolve import with_resolved
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, is_null
-from synthkit.config import Config
+from synthkit.config import Config, PartConfig
 from synthkit.errors import Problem, UnknownName
 from synthkit.interfaces import Kind
 from synthkit.specs import FeatureSpec
+from synthkit.values import ABILITIES, Ability, can_serve
 
 BLOCK_KEYS = ("data", "features", "model", "vocoder", "train", "prepare", "generate", "report", "trackers", "tiny")
 """Top-level keys beside those of `Head`, in the order of a recipe."""
 
 CRITIC_WARMUP = 1_000
 """Steps (at most a tenth of all) in which a fresh critic learns alone beside a part that has learned already."""
+
+_ASKS: Mapping[str, Ability | None] = {
+    "temperature": "temperature",
+    "labels": None,
+    "texts": "text",
+    "continue": "continue",
+    "like": "conditions",
+    "blend": "blend",
+}
+"""Keys of `generate` that only a model serves, and the ability that each needs beside labels."""
 
 DEFAULT_METRICS = ("mel-l1", "multi-stft", "mcd", "real-time-factor", "level", "clipping", "silence")
 DEFAULT_TRACKERS = ("json-lines",)
@@ -93,6 +104,8 @@ class _Check:
         generate = self._core(GenerateBlock, "generate", "compare")
         report = self._core(ReportBlock, "report", "metrics")
         self._something_sounds()
+        if generate is not None:
+            self._can_be_made(generate, model)
         if spec is not None:
             self._fit(spec, vocoder, model, compare)
             self._trainable(spec, training)
@@ -271,6 +284,21 @@ class _Check:
                 self.start, "vocoder", "a required key is missing: nothing turns features into sound", hint
             )
 
+    def _can_be_made(self, generate: GenerateBlock, model: Block | None) -> None:
+        """New clips need a model, and one that can make them so, as far as its settings tell."""
+        asked = {key: ability for key, ability in _ASKS.items() if _is_asked(generate, key)}
+        node = self.tree.get("generate")
+        for key, ability in asked.items():
+            mark = node.entries[key].key if isinstance(node, Table) and key in node.entries else self._key("generate")
+            if self.tree.get("model") is None:
+                hint = "add a `model:` block, or remove it"
+                self.checker.report(mark, f"generate.{key}", "only a model makes new clips, and there is none", hint)
+                continue
+            able = model.config.abilities() if model is not None and isinstance(model.config, PartConfig) else None
+            if model is not None and ability is not None and able is not None and ability not in able:
+                message = f"the model {model.offered.offer.name!r} with these settings cannot {ABILITIES[ability]}"
+                self.checker.report(mark, f"generate.{key}", message, f"it can serve: {can_serve(able)}")
+
     def _fit(
         self, spec: FeatureSpec, vocoder: Block | None, model: Block | None, compare: Sequence[tuple[Mark, Block]]
     ) -> None:
@@ -338,3 +366,11 @@ class _Check:
         if origin.optimisers:
             message = "it is not trained here, so no optimiser needs a state"
             self.checker.report(mark, f"{path}.from.optimisers", message, "remove `optimisers: true`, or train it")
+
+
+def _is_asked(generate: GenerateBlock, key: str) -> bool:
+    """Whether a key of the block says something else than its default."""
+    name, field = next(
+        (name, field) for name, field in GenerateBlock.model_fields.items() if key in (name, field.alias)
+    )
+    return bool(getattr(generate, name) != field.default)

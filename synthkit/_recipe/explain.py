@@ -179,7 +179,8 @@ def _finding(details: ErrorDetails, place: _Place, model: type[BaseModel], extra
     if kind == "extra_forbidden":
         name = str(details["loc"][-1])
         owner = _model_at(model, details["loc"][:-1])
-        names = [*(owner.model_fields if owner else ()), *(extra_names if len(details["loc"]) == 1 else ())]
+        fields = owner.model_fields.items() if owner else ()
+        names = [*(field.alias or key for key, field in fields), *(extra_names if len(details["loc"]) == 1 else ())]
         return _Finding(message="unknown key", hint=nearest(name, names))
     if kind in ("missing", "missing_argument"):
         return _Finding(
@@ -218,9 +219,10 @@ def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseMode
     """The model whose key is at `loc` below `model`."""
     current: type[BaseModel] | None = model
     for step in loc:
-        if current is None or not isinstance(step, str) or step not in current.model_fields:
+        fields = {} if current is None else {field.alias or name: field for name, field in current.model_fields.items()}
+        if not isinstance(step, str) or step not in fields:
             continue
-        current = _nested(current.model_fields[step].annotation)
+        current = _nested(fields[step].annotation)
     return current
 
 

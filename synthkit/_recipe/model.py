@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from synthkit._catalog import Offered
 from synthkit.config import Config
@@ -17,6 +17,7 @@ from synthkit.specs import FeatureSpec
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["constant", "step", "exponential", "cosine"]
 Part = Literal["vocoder", "model"]
+CropAt = Literal["random", "start"]
 
 
 class PrepareBlock(Config):
@@ -86,6 +87,8 @@ class TrainBlock(Config):
     """Crops per step."""
     crop_seconds: float = Field(default=0.37, gt=0)
     """Length of a crop; rounded to whole frames. MelGAN's 8,192 samples are 0.37 s at 22,050 Hz."""
+    crop_at: CropAt = "random"
+    """`random`: anywhere, evenly over all sound; `start`: the beginning of a clip, each as likely as another, as texts need."""
     peak: float | None = Field(default=0.95, gt=0, le=1)
     """Each clip is scaled to this peak (MelGAN: 0.95); null leaves its level."""
     gain: tuple[float, float] = (0.3, 1.0)
@@ -120,17 +123,82 @@ class TrainBlock(Config):
     """What is done about a training that goes wrong."""
 
 
+class ContinueBlock(Config):
+    """Real clips that a model goes on from."""
+
+    source: Split = "test"
+    """Split whose clips are gone on from."""
+    seconds: float = Field(default=2.0, gt=0)
+    """How much of the beginning of each is kept; the model makes the rest."""
+
+
+class LikeBlock(Config):
+    """Real clips whose course a model follows."""
+
+    source: Split = "test"
+    """Split whose clips are followed."""
+
+
+class BlendBlock(Config):
+    """The two ends of a way on which the clips of a model stand."""
+
+    labels: tuple[str, str] | None = None
+    """From one label to another."""
+    seeds: tuple[int, int] | None = None
+    """From one seed to another."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if self.labels is None and self.seeds is None:
+            raise ValueError("write `labels: [one, other]`, `seeds: [one, other]`, or both")
+        return self
+
+
 class GenerateBlock(Config):
-    """Clips made at the end, for the ear and the metrics."""
+    """Clips made at the end, for the ear and the metrics: new ones by the model, and real ones that the vocoder makes again."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     source: Split = "test"
     """Split whose clips the vocoder makes again from their features."""
     count: int = Field(default=4, ge=1)
-    """Number of clips."""
+    """Number of clips that the model makes; without a model, of clips that are made again."""
+    copies: int | None = Field(default=None, ge=0)
+    """Number of clips that are made again; null: `count` without a model, none beside one."""
     seconds: float = Field(default=5.0, gt=0)
-    """Longest length of a clip."""
+    """Longest length of a clip, with the beginning that it goes on from."""
+    batch: int = Field(default=16, ge=1)
+    """Clips that a model makes at once, as memory allows; they are the same whatever it is."""
     temperature: float = Field(default=1.0, gt=0)
-    """For a model: 1 samples as learned, lower is less varied."""
+    """For a model that can: 1 samples as learned, lower is less varied."""
+    labels: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """For a model with labels: those of its clips, in turn; null: all that it knows in turn."""
+    texts: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """For a model that can: what its clips say, in turn."""
+    continues: ContinueBlock | None = Field(default=None, alias="continue")
+    """For a model that can: its clips go on from the beginning of real ones."""
+    like: LikeBlock | None = None
+    """For a model that can: its clips follow real ones in what it was trained to follow."""
+    blend: BlendBlock | None = None
+    """For a model that can: its clips stand evenly on the way from one label or seed to another."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.continues is not None and self.continues.seconds >= self.seconds:
+            raise ValueError(
+                f"`continue` keeps {self.continues.seconds:g} s of a clip, and seconds: {self.seconds:g} leaves nothing to make"
+            )
+        if self.continues is not None and self.like is not None and self.continues.source != self.like.source:
+            raise ValueError("`like` and `continue` take the same clips: name the same source in both")
+        if self.blend is None:
+            return self
+        if self.continues is not None or self.like is not None:
+            raise ValueError("`blend` stands alone: it cannot be made from real clips (`continue`, `like`)")
+        if self.blend.labels is not None and self.labels is not None:
+            raise ValueError("`blend` names the labels already: remove `labels`")
+        if self.count < 2:
+            raise ValueError("`blend` leads from one clip to another: `count` must be at least 2")
+        return self
 
 
 class ReportBlock(Config):
@@ -214,6 +282,13 @@ class Recipe:
     """The file it came from."""
     resolved: str
     """YAML of the recipe with every default, every override and absolute paths; runs again as it is."""
+
+    @property
+    def copies(self) -> int:
+        """How many real clips the vocoder makes again."""
+        if self.generate.copies is not None:
+            return self.generate.copies
+        return self.generate.count if self.model is None else 0
 
     def part(self, name: Part) -> Block | None:
         """The block that `train: {part: ...}` names."""

@@ -28,6 +28,10 @@ class RawBatch(Protocol):
         """Ids of the clips."""
 
     @property
+    def texts(self) -> tuple[str, ...] | None:
+        """What is said in the clips."""
+
+    @property
     def rows(self) -> range:
         """Rows of the whole batch."""
 
@@ -52,4 +56,4 @@ def to_batch(raw: RawBatch, extractor: FeatureExtractor, device: torch.device) -
     labels = None if raw.labels is None else torch.from_numpy(raw.labels).to(device)
     with torch.no_grad():
         features = extractor.extract(audio)
-    return Batch(audio=audio, features=features, labels=labels, clips=raw.clips, rows=raw.rows)
+    return Batch(audio=audio, features=features, labels=labels, clips=raw.clips, texts=raw.texts, rows=raw.rows)

@@ -39,6 +39,9 @@ _PACE = {
 }
 """Settings of a training that say how long it is, how closely watched, and on what it runs; with others it is another one."""
 
+_SINCE = {"crop_at": "random"}
+"""Settings that earlier versions did not write, as their trainings had them: such a training can still be resumed."""
+
 
 def run_recipe(
     source: str | Path,
@@ -202,7 +205,7 @@ class Pipeline:
         generate = {
             "train": _fingerprint(train),
             "parts": [_describe(block) for block in (recipe.model, recipe.vocoder, *recipe.compare) if block],
-            "generate": recipe.generate.model_dump(mode="json"),
+            "generate": recipe.generate.model_dump(mode="json", exclude={"batch"}),
         }
         report = {
             "generate": _fingerprint(generate),
@@ -336,7 +339,8 @@ def _describe(block: Block) -> dict[str, Any]:
 
 
 def _clips_fingerprint(dataset: Dataset) -> str:
-    return _fingerprint([(clip.id, clip.key, clip.label) for clip in dataset.clips()])
+    rows = [(clip.id, clip.key, clip.label, clip.text) for clip in dataset.clips()]
+    return _fingerprint([row if row[3] else row[:3] for row in rows])  # as before there were texts
 
 
 def _fingerprint(content: Any) -> str:
@@ -346,8 +350,9 @@ def _fingerprint(content: Any) -> str:
 def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a training without its pace."""
     parts = {
-        name: {**part, "settings": {key: value for key, value in part["settings"].items() if key not in _PACE}}
+        name: {**part, "settings": {key: value for key, value in settings.items() if key not in _PACE}}
         for name, part in inputs["parts"].items()
+        for settings in [{**_SINCE, **part["settings"]}]
     }
     return {**inputs, "parts": parts}
 

@@ -205,6 +205,7 @@ class PartTraining:
             gain=gain,
             rows=rows,
             short="loop" if self.recipe.prepare.short == "loop" else "pad",
+            at=self.settings.crop_at,
         )
 
     def _validation(self, reporter: Reporter) -> list[RawBatch]:

@@ -121,6 +121,7 @@ class Crop:
     labels: np.ndarray | None = None
     clips: tuple[str, ...] = ("a", "b")
     rows: range = range(2)
+    texts: tuple[str, ...] | None = None
 
 
 Before = Callable[[int], None]

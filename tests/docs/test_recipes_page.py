@@ -8,7 +8,16 @@ from pathlib import Path
 from synthkit._catalog import Catalog
 from synthkit._recipe.check import BLOCK_KEYS, Head
 from synthkit._recipe.load import load_text
-from synthkit._recipe.model import GenerateBlock, KeepBlock, PrepareBlock, ReportBlock, TrainBlock
+from synthkit._recipe.model import (
+    BlendBlock,
+    ContinueBlock,
+    GenerateBlock,
+    KeepBlock,
+    LikeBlock,
+    PrepareBlock,
+    ReportBlock,
+    TrainBlock,
+)
 from synthkit.errors import RecipeError
 
 
@@ -23,8 +32,9 @@ def test_the_table_has_every_key(root: Path) -> None:
 
 def test_every_setting_of_the_core_is_mentioned(root: Path) -> None:
     text = page(root)
-    for model in (PrepareBlock, GenerateBlock, ReportBlock, TrainBlock, KeepBlock):
-        assert [name for name in model.model_fields if not re.search(rf"\b{name}\b", text)] == [], model.__name__
+    for model in (PrepareBlock, GenerateBlock, ContinueBlock, LikeBlock, BlendBlock, ReportBlock, TrainBlock, KeepBlock):
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        assert [name for name in names if not re.search(rf"\b{name}\b", text)] == [], model.__name__
 
 
 def test_the_mistakes_shown_are_the_ones_told(root: Path) -> None:
