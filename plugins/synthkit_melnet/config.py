@@ -123,3 +123,27 @@ class MelNetConfig(PartConfig):
             raise ConfigError(
                 "MelNet needs features with a log (these have log: none): values over many orders of magnitude cannot be learned"
             )
+
+
+class MelNetObjectiveConfig(Config):
+    """How MelNet learns: maximum likelihood, each tier by itself with an optimiser of its own. The defaults are the paper's."""
+
+    optimiser: Literal["rmsprop", "adam"] = "rmsprop"
+    """The paper's is RMSProp. Small models learn in fewer steps with Adam."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Step size, for every tier."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of RMSProp; of Adam, the decay of its mean gradient."""
+    tiers: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(default=None, min_length=1)
+    """Which tiers learn in this run; null: all. Each learns from the data alone, so that tiers may learn in runs beside each
+    other, which `synthkit assemble` makes one of."""
+    checkpointing: bool = False
+    """Compute the activations of each layer again for its gradient instead of keeping them: much less memory, a third more time."""
+    baseline_mixtures: int = Field(default=10, ge=1)
+    """Normal distributions for each band of the baseline that stands beside the likelihood in every evaluation."""
+
+    @model_validator(mode="after")
+    def _each_tier_once(self) -> MelNetObjectiveConfig:
+        if self.tiers is not None and len(set(self.tiers)) < len(self.tiers):
+            raise ValueError("tiers has a number twice")
+        return self

@@ -8,7 +8,7 @@ from synthkit.interfaces import Offer
 
 @hookimpl
 def synthkit_components() -> list[Offer]:
-    """The MelNet model."""
+    """The MelNet model and how it learns."""
     return [
         Offer(
             kind="model",
@@ -16,5 +16,13 @@ def synthkit_components() -> list[Offer]:
             build="synthkit_melnet.model:MelNet",
             config="synthkit_melnet.config:MelNetConfig",
             summary="MelNet (2019): spectrograms element by element, from coarse to fine; an exact likelihood.",
+            objective="melnet",
+        ),
+        Offer(
+            kind="objective",
+            name="melnet",
+            build="synthkit_melnet.objective:MelNetObjective",
+            config="synthkit_melnet.config:MelNetObjectiveConfig",
+            summary="Maximum likelihood, tier by tier, with two baselines beside it.",
         ),
     ]
