@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from synthkit_griffin_lim.lanes import LANES, Index, Lanes, Rows, transposed, vectorised
+from synthkit.lanes import LANES, Index, Lanes, Rows, transposed, vectorised
 
 FRAMES = 2 * LANES  # of a block
 KEPT = 6 * LANES  # numbers kept per block and bin: what is wanted of both frames, and both spectra of the last round
