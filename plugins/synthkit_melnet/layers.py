@@ -30,7 +30,7 @@ def along_frequency(rnn: nn.Module, grid: Tensor, backward: bool = False) -> Ten
     lines = grid.flatten(0, 1)
     # What ran backwards is turned round again: `flip` on both sides, or every state would stand at another element's place.
     states: Tensor = rnn(lines.flip(1))[0].flip(1) if backward else rnn(lines)[0]
-    return states.unflatten(0, grid.shape[:2])
+    return states.reshape(*grid.shape[:3], states.shape[-1])
 
 
 class TimeDelayed(nn.Module):
