@@ -59,7 +59,7 @@ class FeaturesConfig(Config):
 
 
 class PartConfig(Config):
-    """Settings of a vocoder or a generative model."""
+    """Settings of a vocoder, a generative model or a converter."""
 
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` with one sentence where this part cannot work with features of `spec`."""

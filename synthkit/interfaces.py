@@ -8,8 +8,10 @@ A component is a plain object built from its config (a `synthkit.config.Config`)
 | `features`  | `FeatureExtractor` | `Class(config)`, config is a `FeaturesConfig` |
 | `vocoder`   | `Vocoder`          | `Class(config, spec)`                        |
 | `model`     | `GenerativeModel`  | `Class(config, spec, labels)`                |
+| `converter` | `Converter`        | `Class(config, spec, labels)`                |
 | `objective` | `Objective`        | `Class(config, component, engine)`           |
 | `metric`    | `Metric`           | `Class(config, spec)`                        |
+| `embedding` | `Embedding`        | `Class(config, spec, labels)`                |
 | `tracker`   | `Tracker`          | `Class(config, folder)`                      |
 
 Letters in shapes: `B` batch, `T` samples, `C` channels, `M` mel bands, `N` frames. Importing this file imports no torch.
@@ -50,8 +52,11 @@ if TYPE_CHECKING:
 
     from synthkit.audio import Audio, Stream
 
-Kind = Literal["dataset", "features", "vocoder", "model", "objective", "metric", "tracker"]
-KINDS: tuple[Kind, ...] = ("dataset", "features", "vocoder", "model", "objective", "metric", "tracker")
+Kind = Literal["dataset", "features", "vocoder", "model", "converter", "objective", "metric", "embedding", "tracker"]
+KINDS: tuple[Kind, ...] = (
+    *("dataset", "features", "vocoder", "model", "converter"),
+    *("objective", "metric", "embedding", "tracker"),
+)
 
 
 class Dataset(ABC):
@@ -147,7 +152,7 @@ class FeatureExtractor(ABC):
 
 
 class Component(ABC):
-    """A vocoder or a model: a plain object whose networks are its parts.
+    """A vocoder, a model or a converter: a plain object whose networks are its parts.
 
     `networks` is all the core needs to move, save, load, count and freeze; it is empty for a component that learns nothing.
     Building one draws initial weights from torch's global generator: the core builds it under `synthkit.training.seeded`.
@@ -246,6 +251,49 @@ class GenerativeModel(Component):
         )
 
 
+class Converter(Component):
+    """Features of one kind of sound to features of another, with what happens in it kept."""
+
+    source: str
+    """The label of what it converts."""
+    target: str
+    """The label of what it makes of it."""
+
+    @abstractmethod
+    def convert(
+        self,
+        features: Tensor,
+        *,
+        strength: float = 1.0,
+        random: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Features `[B, M, N]` of `self.spec` to features of the same shape and spec, without gradient, whatever N.
+
+        With `strength` 0 they stay as they are, with 1 they are converted fully. The same features and the same state of `random`
+        give the same; an item does not depend on its neighbours.
+        """
+
+    @property
+    def latency_frames(self) -> int | None:
+        """How many frames have to follow a frame before `stream` gives what it becomes; None: all there are."""
+        return None
+
+    def stream(
+        self, frames: Iterable[Tensor], *, strength: float = 1.0, random: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """Features as they come, `[B, M, n]` each, to converted ones `[B, M, n']` as soon as they are certain.
+
+        All that it yields, one after the other, is what `convert` makes of all the frames. Here it waits for the last one; a
+        converter with a `latency_frames` overrides both, so that a sound of any length needs little memory.
+        """
+        import torch
+
+        pieces = list(frames)
+        if pieces:
+            yield self.convert(torch.cat(pieces, dim=-1), strength=strength, random=random)
+
+
 class Objective(ABC):
     """How a component learns. Owns what only training needs: critics, optimisers, schedules.
 
@@ -311,6 +359,31 @@ class Metric(ABC):
         """The figure over all clips so far. Raises `ConfigError` where there was none."""
 
 
+class Embedding(Component):
+    """Sounds to points, so that what sounds alike lies close together: what is measured of a model's clips is measured on these.
+
+    One that learns from the run's own clips does so in `fit`, and keeps what it learned in `networks`: the core stores them and,
+    for the same clips, loads them instead of fitting again. Sounds are mono, at `spec.sample_rate`, of any length and level.
+    """
+
+    labels: tuple[str, ...] = ()
+    """What it was built to tell apart: the labels of the data set, or its clips where it has no labels."""
+
+    def fit(self, sounds: Sequence[Audio], labels: Sequence[str], *, progress: Progress | None = None) -> None:  # noqa: B027
+        """Learn from crops of the training split, each with one of `self.labels`; one that knows enough already does nothing.
+
+        Random numbers come from torch's global generator, which the core has seeded.
+        """
+
+    @abstractmethod
+    def embed(self, sounds: Sequence[Audio]) -> np.ndarray:
+        """Points `[n, D]`, finite float32. That of a sound does not depend on the other sounds."""
+
+    def classify(self, sounds: Sequence[Audio]) -> tuple[str, ...] | None:
+        """Which of `self.labels` each sound is taken for; None for an embedding that tells none."""
+        return None
+
+
 class Tracker(ABC):
     """Where numbers, sounds and pictures of a run are written while it goes."""
 
@@ -347,11 +420,11 @@ class Offer:
     summary: str
     """One line for tables."""
     objective: str | None = None
-    """For a vocoder or model that learns: the name of the objective used where a recipe names none."""
+    """For a vocoder, model or converter that learns: the name of the objective used where a recipe names none."""
     extra: str | None = None
     """The pip extra it needs, where it needs one."""
     imports: str | None = None
-    """For a vocoder or model that takes checkpoints of other projects: `"module:NAME"` of a `synthkit.foreign.Importer`."""
+    """For a vocoder, model or converter that takes checkpoints of other projects: `"module:NAME"` of a `synthkit.foreign.Importer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,7 +448,9 @@ __all__ = [
     "Command",
     "Comparison",
     "Component",
+    "Converter",
     "Dataset",
+    "Embedding",
     "FeatureExtractor",
     "GenerativeModel",
     "Kind",

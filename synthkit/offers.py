@@ -23,11 +23,16 @@ COMPONENT_BASES: Mapping[Kind, type] = {
     "features": interfaces.FeatureExtractor,
     "vocoder": interfaces.Vocoder,
     "model": interfaces.GenerativeModel,
+    "converter": interfaces.Converter,
     "objective": interfaces.Objective,
     "metric": interfaces.Metric,
+    "embedding": interfaces.Embedding,
     "tracker": interfaces.Tracker,
 }
 """The base class of each kind's components."""
+
+LEARNING: tuple[Kind, ...] = ("vocoder", "model", "converter")
+"""The kinds whose components have networks: an objective teaches them, a checkpoint holds them."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -53,12 +58,14 @@ def check_offers(offers: Iterable[Offer]) -> None:
         _check_name(what, offer.name)
         _check_targets(what, {"build": offer.build, "config": offer.config})
         _check_summary(what, offer.summary)
-        if offer.objective is not None and offer.kind not in ("vocoder", "model"):
-            raise PluginError(f"{what} names an objective, but only a vocoder or a model learns")
+        if offer.objective is not None and offer.kind not in LEARNING:
+            raise PluginError(f"{what} names an objective, but only a vocoder, a model or a converter learns")
         if offer.imports is not None:
             _check_targets(what, {"imports": offer.imports})
-            if offer.kind not in ("vocoder", "model"):
-                raise PluginError(f"{what} names an importer, but only a vocoder or a model has weights to take")
+            if offer.kind not in LEARNING:
+                raise PluginError(
+                    f"{what} names an importer, but only a vocoder, a model or a converter has weights to take"
+                )
         for text in (offer.objective, offer.extra):
             if text is not None and not isinstance(text, str):
                 raise PluginError(f"the objective and the extra of {what} must be names or None, not {text!r:.80}")
@@ -95,7 +102,7 @@ def config_base(kind: Kind) -> type[Config]:
 
     if kind == "features":
         return FeaturesConfig
-    return PartConfig if kind in ("vocoder", "model") else Config
+    return PartConfig if kind in LEARNING else Config
 
 
 def import_target(target: str) -> object:

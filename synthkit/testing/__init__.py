@@ -30,7 +30,9 @@ from synthkit.errors import nearest
 from synthkit.interfaces import (
     KINDS,
     Batch,
+    Converter,
     Dataset,
+    Embedding,
     FeatureExtractor,
     GenerativeModel,
     Kind,
@@ -40,7 +42,9 @@ from synthkit.interfaces import (
     Vocoder,
 )
 from synthkit.testing import config as _config
+from synthkit.testing import converter as _converter
 from synthkit.testing import dataset as _dataset
+from synthkit.testing import embedding as _embedding
 from synthkit.testing import features as _features
 from synthkit.testing import metric as _metric
 from synthkit.testing import model as _model
@@ -56,8 +60,10 @@ _LAWS: dict[Kind, tuple[Callable[..., None], ...]] = {
     "features": _features.LAWS,
     "vocoder": _vocoder.LAWS,
     "model": _model.LAWS,
+    "converter": _converter.LAWS,
     "objective": _objective.LAWS,
     "metric": _metric.LAWS,
+    "embedding": _embedding.LAWS,
     "tracker": _tracker.LAWS,
 }
 
@@ -107,6 +113,11 @@ def check_model(build: Callable[[], GenerativeModel], *, config: Config | None =
     run(battery("model", build, config=config))
 
 
+def check_converter(build: Callable[[], Converter], *, config: Config | None = None) -> None:
+    """Try every law of converters. Raises `AssertionError` naming the laws that are broken."""
+    run(battery("converter", build, config=config))
+
+
 def check_objective(
     build: Callable[[Engine], Objective],
     *,
@@ -124,6 +135,11 @@ def check_objective(
 def check_metric(build: Callable[[], Metric], *, config: Config | None = None) -> None:
     """Try every law of metrics. Raises `AssertionError` naming the laws that are broken."""
     run(battery("metric", build, config=config))
+
+
+def check_embedding(build: Callable[[], Embedding], *, config: Config | None = None) -> None:
+    """Try every law of embeddings. Raises `AssertionError` naming the laws that are broken."""
+    run(battery("embedding", build, config=config))
 
 
 def check_tracker(build: Callable[..., Tracker], *, config: Config | None = None) -> None:
@@ -145,7 +161,9 @@ __all__ = [
     "Check",
     "battery",
     "check_config",
+    "check_converter",
     "check_dataset",
+    "check_embedding",
     "check_features",
     "check_metric",
     "check_model",

@@ -138,7 +138,7 @@ def test_importers_that_are_none(catalog: Catalog) -> None:
     ("kind", "imports", "says"),
     [
         ("vocoder", "synthkit_hum", "imports of the vocoder 'hum' must be a string like"),
-        ("metric", "synthkit_hum:IMPORTER", "only a vocoder or a model has weights to take"),
+        ("metric", "synthkit_hum:IMPORTER", "only a vocoder, a model or a converter has weights to take"),
     ],
 )
 def test_offers_with_a_wrong_importer(kind: Kind, imports: str, says: str) -> None:
