@@ -1,1 +1,1 @@
-"""DCGAN and cGAN on small spectrograms."""
+"""DCGAN and cGAN on small spectrograms: one family of networks, three published members."""
