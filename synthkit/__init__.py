@@ -29,8 +29,8 @@ _PUBLIC = {
     ),
     "synthkit.hookspecs": "hookimpl",
     "synthkit.interfaces": (
-        "Batch Clip ClipReport Command Comparison Component Dataset FeatureExtractor GenerativeModel Metric Objective "
-        "Offer Request Score Tracker VerifyReport Vocoder"
+        "Batch Clip ClipReport Command Comparison Component Dataset Embedding FeatureExtractor GenerativeModel Metric "
+        "Objective Offer Request Score Tracker VerifyReport Vocoder"
     ),
     "synthkit.presets": "PRESETS",
     "synthkit.specs": "Conversion FeatureSpec conversion",

@@ -42,6 +42,7 @@ from synthkit.interfaces import Command as Command
 from synthkit.interfaces import Comparison as Comparison
 from synthkit.interfaces import Component as Component
 from synthkit.interfaces import Dataset as Dataset
+from synthkit.interfaces import Embedding as Embedding
 from synthkit.interfaces import FeatureExtractor as FeatureExtractor
 from synthkit.interfaces import GenerativeModel as GenerativeModel
 from synthkit.interfaces import Metric as Metric

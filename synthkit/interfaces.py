@@ -369,7 +369,7 @@ class Embedding(Component):
     labels: tuple[str, ...] = ()
     """What it was built to tell apart: the labels of the data set, or its clips where it has no labels."""
 
-    def fit(self, sounds: Sequence[Audio], labels: Sequence[str], *, progress: Progress | None = None) -> None:  # noqa: B027
+    def fit(self, sounds: Sequence[Audio], labels: Sequence[str], *, progress: Progress | None = None) -> None:
         """Learn from crops of the training split, each with one of `self.labels`; one that knows enough already does nothing.
 
         Random numbers come from torch's global generator, which the core has seeded.

@@ -36,6 +36,7 @@ _KINDS = {
     "model": _Kind("Noise with the spectrum of its label.", "model: {use: $name}\ntrain: {part: model, steps: 1000}"),
     "dataset": _Kind("Sweeps that rise or fall.", "data: {use: $name}"),
     "metric": _Kind("Mean absolute difference of the envelopes.", "report: {metrics: [mel-l1, $name]}"),
+    "embedding": _Kind("Mean and deviation of each mel band.", "report: {embedding: $name}"),
     "tracker": _Kind("Numbers in a CSV table.", "trackers: [json-lines, $name]"),
 }
 

@@ -105,6 +105,15 @@ class McdConfig(MetricConfig):
     """Number of cepstral coefficients compared, from the first (the 0th, loudness, is left out)."""
 
 
+class ClassifierConfig(Config):
+    """How the classifier learns what the training clips sound like."""
+
+    steps: int = Field(default=300, ge=1)
+    """Optimisation steps."""
+    batch: int = Field(default=32, ge=2)
+    """Crops per step."""
+
+
 class TrackerConfig(Config):
     """A tracker without settings of its own."""
 

@@ -8,7 +8,7 @@ from synthkit.interfaces import Offer
 
 @hookimpl
 def synthkit_components() -> list[Offer]:
-    """Log-mel features, two data sets, metrics and trackers."""
+    """Log-mel features, two data sets, metrics, an embedding and trackers."""
     return [
         Offer(
             kind="features",
@@ -53,6 +53,13 @@ def synthkit_components() -> list[Offer]:
                 ("clipping", "Clipping", "MetricConfig", "Share of samples at full scale."),
                 ("silence", "Silence", "MetricConfig", "Share of frames that are silent where the original is not."),
             )
+        ),
+        Offer(
+            kind="embedding",
+            name="classifier",
+            build="synthkit.builtin.classifier:ClassifierEmbedding",
+            config="synthkit.builtin.config:ClassifierConfig",
+            summary="What a small network sees that learns to tell the training clips' labels apart.",
         ),
         Offer(
             kind="tracker",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-KINDS = ("vocoder", "features", "model", "dataset", "metric", "tracker")
+KINDS = ("vocoder", "features", "model", "dataset", "metric", "embedding", "tracker")
 RECIPE = """
 recipe: 1
 name: all-my-own
@@ -22,7 +22,7 @@ model: {use: my-model}
 vocoder: {use: my-vocoder}
 train: {part: model, steps: 3, batch: 2, crop_seconds: 0.2}
 generate: {count: 1, seconds: 0.5}
-report: {metrics: [my-metric]}
+report: {metrics: [my-metric], embedding: my-embedding}
 trackers: [json-lines, my-tracker]
 """
 
