@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from synthkit import hookimpl
 from synthkit.config import Config, PartConfig
-from synthkit.errors import ConfigError, nearest
-from synthkit.interfaces import Batch, Component, GenerativeModel, Objective, Offer, Progress, Request
+from synthkit.errors import ConfigError
+from synthkit.interfaces import Ability, Batch, Component, GenerativeModel, Objective, Offer, Progress, Request
+from synthkit.sampling import item_generators, item_noise, label_indices
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import Engine
+
+ABILITIES: frozenset[Ability] = frozenset({"temperature"})
 
 
 class BandGaussianConfig(PartConfig):
@@ -29,6 +32,9 @@ class BandGaussianConfig(PartConfig):
 
     initial_sigma: float = Field(default=1.0, gt=0)
     """Standard deviation of every band before training, in the features' own units."""
+
+    def abilities(self) -> frozenset[str]:
+        return ABILITIES
 
 
 class BandLikelihoodConfig(Config):
@@ -54,6 +60,8 @@ class Bands(nn.Module):
 class BandGaussian(GenerativeModel):
     """Every value of a band is drawn from the band's own normal distribution."""
 
+    abilities = ABILITIES
+
     def __init__(self, config: BandGaussianConfig, spec: FeatureSpec, labels: tuple[str, ...]) -> None:
         self.spec, self.labels = spec, labels
         self.bands = Bands(max(1, len(labels)), spec.n_mels, config.initial_sigma)
@@ -66,21 +74,14 @@ class BandGaussian(GenerativeModel):
     def generate(
         self, request: Request, *, random: torch.Generator | None = None, progress: Progress | None = None
     ) -> Tensor:
-        if request.prompt is not None:
-            raise ConfigError("band-gaussian knows no past, so it cannot continue a prompt")
-        unknown = sorted(set(request.labels or ()) - set(self.labels))
-        if unknown:
-            raise ConfigError(f"band-gaussian knows no label {unknown[0]!r}; {nearest(unknown[0], self.labels)}")
-        items = []
-        for number in range(request.count):
-            label = self.labels.index(request.labels[number]) if request.labels else 0
-            mean, sigma = self.bands(torch.tensor([label], device=self.device))
-            source = torch.Generator(device=self.device).manual_seed(request.seeds[number]) if request.seeds else random
-            noise = torch.randn(1, self.spec.n_mels, request.frames, generator=source, device=self.device)
-            items.append(mean + request.temperature * sigma * noise)
-            if progress:
-                progress(number + 1, request.count)
-        return torch.cat(items).clamp(min=self.spec.silence)
+        labels = label_indices(request.labels, self.labels, request.count, self.device)
+        mean, sigma = self.bands(
+            torch.zeros(request.count, dtype=torch.long, device=self.device) if labels is None else labels
+        )
+        noise = item_noise(item_generators(request, random), self.spec.n_mels, request.frames, device=self.device)
+        if progress:
+            progress(request.count, request.count)
+        return (mean + request.temperature * sigma * noise).clamp(min=self.spec.silence)
 
 
 class BandLikelihood(Objective):

@@ -18,9 +18,10 @@ from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
 from synthkit._run.reporter import Reporter
+from synthkit._stages.asking import BATCH, Real, Wish, new_items, real_clip
 from synthkit._stages.evaluate import evaluate as evaluate_vocoders
 from synthkit._stages.evaluation.measuring import Evaluation
-from synthkit._stages.generate import choose_labels, new_items, plain_vocoder
+from synthkit._stages.generate import plain_vocoder
 from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
 from synthkit._stages.synthesis import Features, extract, resynthesise
@@ -108,6 +109,12 @@ class LoadedModel:
         label: str | Sequence[str] | None = None,
         seed: int = 0,
         temperature: float = 1.0,
+        to_label: str | None = None,
+        to_seed: int | None = None,
+        text: str | Sequence[str] | None = None,
+        prompt: Audio | Features | None = None,
+        like: Audio | Features | None = None,
+        batch: int = BATCH,
     ) -> list[Features]:
         """New features, one mono item each.
 
@@ -117,15 +124,33 @@ class LoadedModel:
             label: One label for all, or several that are taken in turn; None takes all that the model knows in turn.
             seed: Item i is drawn from `seed + i`, whatever the other items are.
             temperature: 1 samples the model as learned; lower is less varied.
+            to_label: The items stand evenly on the way from `label` to this one, all drawn from `seed`.
+            to_seed: The items stand evenly on the way from `seed` to this one.
+            text: What the items say; several are taken in turn.
+            prompt: What every item goes on from: it begins with all of it (the first channel of features, sound as mono).
+            like: What every item follows; items are no longer than it is.
+            batch: Items that are made at once, as memory allows; they are the same whatever it is.
 
         Raises:
-            ConfigError: for a label or a length that the model cannot serve.
+            ConfigError: for what the model cannot serve; `component.abilities` has what it can.
+            SpecMismatch: for features that are not the model's and cannot be converted exactly.
         """
-        wanted = (label,) if isinstance(label, str) else tuple(label or ())
-        labels = choose_labels(self.component, wanted, count)
-        seeds = tuple(seed + number for number in range(count))
-        items = new_items(self.component, labels, seeds, seconds, temperature, self.licence, Reporter())
-        return [item.features for item in items]
+        wish = Wish(
+            seconds=seconds,
+            seeds=tuple(seed + number for number in range(count)),
+            labels=_texts(label),
+            temperature=temperature,
+            texts=_texts(text),
+            to_label=to_label,
+            to_seed=to_seed,
+            goes_on=self._real("prompt", prompt, seconds),
+            like=self._real("like", like, seconds),
+            batch=batch,
+        )
+        return [item.features for item in new_items(self.component, wish, self.licence, Reporter())]
+
+    def _real(self, name: str, sound: Audio | Features | None, seconds: float) -> tuple[Real, ...]:
+        return () if sound is None else (real_clip(name, sound, self.spec, seconds),)
 
     def vocode(self, features: Features, *, seed: int = 0, progress: Progress | None = None) -> Audio:
         """`vocoder.vocode`."""
@@ -231,6 +256,10 @@ def load(
         return LoadedModel(component, _voice(path, component, where), str(meta.get("licence", "")))
     assert isinstance(component, Vocoder)
     return LoadedVocoder(component)
+
+
+def _texts(one: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (one,) if isinstance(one, str) else tuple(one or ())
 
 
 def _voice(path: str | Path, component: Component, device: torch.device) -> LoadedVocoder:

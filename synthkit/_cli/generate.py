@@ -12,7 +12,11 @@ from synthkit.errors import RunError
 
 if TYPE_CHECKING:
     from synthkit._run.folder import RunFolder
-    from synthkit.interfaces import GenerativeModel, Vocoder
+    from synthkit._stages.asking import Item, Real
+    from synthkit._stages.generate import Source, Voice
+    from synthkit.interfaces import GenerativeModel
+
+CLIP = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command("generate")
@@ -38,10 +42,32 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Lower is less varied.",
 )
+@click.option("--to-label", metavar="LABEL", help="Clips on the way from --label to this one, all of the same seed.")
+@click.option("--to-seed", type=int, help="Clips on the way from --seed to this one.")
+@click.option("--continue", "goes_on", type=CLIP, help="Go on from the beginning of this recording.")
+@click.option(
+    "--keep",
+    "keep_seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --continue: seconds of its beginning; --seconds counts them.",
+)
+@click.option("--like", type=CLIP, help="Follow this recording in what the model was trained to follow.")
+@click.option("--text", "texts", multiple=True, help="What is said; may be repeated.")
+@click.option(
+    "--batch",
+    default=16,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Clips made at once, as memory allows; they are the same whatever it is.",
+)
 @click.option(
     "--vocoder",
+    "vocoders",
+    multiple=True,
     metavar="RUN|NAME",
-    help="The vocoder that makes the sound.  [default: the run's own, else one that needs no training]",
+    help="The vocoder that makes the sound; may be repeated.  [default: the run's own, else one that needs no training]",
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option(
@@ -61,54 +87,101 @@ def command(
     count: int,
     seed: int,
     temperature: float,
-    vocoder: str | None,
+    to_label: str | None,
+    to_seed: int | None,
+    goes_on: Path | None,
+    keep_seconds: float,
+    like: Path | None,
+    texts: tuple[str, ...],
+    batch: int,
+    vocoders: tuple[str, ...],
     device: str,
     output: Path,
 ) -> None:
-    """Make new clips with the model of RUN and write them as wav files."""
+    """Make new clips with the model of RUN and write them as wav files, which say how they were made."""
+    from synthkit._recipe.from_run import recipe_name
     from synthkit._run.checkpoint import load_component
-    from synthkit._run.damage import best_good
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
-    from synthkit._stages.generate import choose_labels, metadata, new_items, safe_name, speak
+    from synthkit._stages.asking import Wish, new_items
+    from synthkit._stages.generate import Source
     from synthkit.interfaces import GenerativeModel
 
     folder = RunFolder(run).require()
+    model, meta = load_component(_checkpoint(context, folder), context.catalog, pick_device(device))
+    assert isinstance(model, GenerativeModel)
+    voices = _voices(context, folder, vocoders, model)
+    wish = Wish(
+        seconds=seconds,
+        seeds=tuple(seed + number for number in range(count)),
+        labels=labels,
+        temperature=temperature,
+        texts=texts,
+        to_label=to_label,
+        to_seed=to_seed,
+        goes_on=_real(goes_on, model, seconds),
+        keep_seconds=keep_seconds,
+        like=_real(like, model, seconds),
+        batch=batch,
+    )
+    items = new_items(model, wish, str(meta.get("licence", "")), context.reporter)
+    source = Source(recipe=recipe_name(folder), run=folder.path.resolve().name, model=str(meta["component"]))
+    output.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        for voice in voices:
+            _write(context, item, voice, source, output, name_voice=len(voices) > 1)
+
+
+def _checkpoint(context: Context, folder: RunFolder) -> Path:
+    from synthkit._run.damage import best_good
+
     checkpoint = best_good(folder, "model", context.reporter.warn)
     if checkpoint is None:
         trained = ", ".join(folder.parts()) or "nothing"
         raise RunError(
-            f"{str(run)!r} has no model to generate with (it has trained: {trained}); a vocoder run is used by `synthkit vocode`"
+            f"{str(folder.path)!r} has no model to generate with (it has trained: {trained}); a vocoder run is used by "
+            "`synthkit vocode`"
         )
-    where = pick_device(device)
-    model, meta = load_component(checkpoint, context.catalog, where)
-    assert isinstance(model, GenerativeModel)
-    voice = _vocoder(context, folder, vocoder, model)
-    voice.to(where)
-    items = new_items(
-        model,
-        choose_labels(model, labels, count),
-        tuple(seed + number for number in range(count)),
-        seconds,
-        temperature,
-        str(meta.get("licence", "")),
-        context.reporter,
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    for item in items:
-        file = output / f"{safe_name(item.label or 'clip')}-{item.seed}.wav"
-        clipped = speak(voice, item).write(file, metadata=metadata(item, type(voice).__name__, folder.name))
-        context.console.print(str(file), soft_wrap=True, markup=False)
-        if clipped:
-            context.reporter.warn(f"{file.name}: {clipped} samples were too loud and are clipped")
+    return checkpoint
 
 
-def _vocoder(context: Context, run: RunFolder, wanted: str | None, model: GenerativeModel) -> Vocoder:
-    from synthkit._run.folder import RunFolder
-    from synthkit._stages.generate import plain_vocoder
+def _voices(context: Context, run: RunFolder, wanted: tuple[str, ...], model: GenerativeModel) -> list[Voice]:
+    """The vocoders, each for features that the model's lead to exactly: that is known before the clips are made."""
+    from synthkit._stages.generate import Voice, plain_vocoder
     from synthkit._stages.loading import load_vocoder
+    from synthkit.errors import ConfigError
+    from synthkit.specs import conversion
 
-    source = run if wanted is None else RunFolder(wanted)
-    if source.best("vocoder") is None:
-        return plain_vocoder(wanted, model.spec, context.catalog)
-    return load_vocoder(source.path, context.catalog, say=context.reporter.warn)
+    own = (str(run.path),) if run.best("vocoder") else (None,)
+    voices: list[Voice] = []
+    for one in wanted or own:
+        if one is not None and Path(one).expanduser().is_dir():
+            vocoder = load_vocoder(one, context.catalog, say=context.reporter.warn)
+            name = Path(one).expanduser().resolve().name
+        else:
+            vocoder = plain_vocoder(one, model.spec, context.catalog)
+            name = one or type(vocoder).__name__
+        conversion(model.spec, vocoder.spec, giver="the model", needer=f"the vocoder {one or name!r}")
+        if any(voice.name == name for voice in voices):
+            raise ConfigError(f"--vocoder: there are two of the name {name!r}")
+        vocoder.to(model.device)
+        voices.append(Voice(name=name, role="vocoder", vocoder=vocoder))
+    return voices
+
+
+def _real(file: Path | None, model: GenerativeModel, seconds: float) -> tuple[Real, ...]:
+    from synthkit._stages.asking import real_clip
+    from synthkit.audio import read
+
+    return () if file is None else (real_clip(file.name, read(file), model.spec, seconds),)
+
+
+def _write(context: Context, item: Item, voice: Voice, source: Source, output: Path, *, name_voice: bool) -> None:
+    from synthkit._stages.generate import metadata, safe_name, speak
+
+    words = [item.label or "clip", item.id.removeprefix("seed-"), *([voice.name] if name_voice else [])]
+    file = output / f"{safe_name('-'.join(words))}.wav"
+    clipped = speak(voice.vocoder, item).write(file, metadata=metadata(item, voice.name, source))
+    context.console.print(str(file), soft_wrap=True, markup=False)
+    if clipped:
+        context.reporter.warn(f"{file.name}: {clipped} samples were too loud and are clipped")

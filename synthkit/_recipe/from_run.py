@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from synthkit._recipe.model import Part
-from synthkit._recipe.yaml import Table, plain, read_yaml
+from synthkit._recipe.yaml import Node, Scalar, Table, plain, read_yaml
 from synthkit._run.folder import RunFolder, learned_by, read_meta
-from synthkit.errors import CheckpointError, RunError
+from synthkit.errors import CheckpointError, Problem, RunError
 from synthkit.specs import FeatureSpec
 
 
@@ -70,16 +70,27 @@ def saved_features(path: Path) -> Saved:
     """The feature extractor of a run, or of the run that a checkpoint is in. Raises `RunError`."""
     run = RunFolder(path.parents[2] if (path / "meta.json").is_file() and len(path.parents) > 2 else path)
     file = run.require().recipe_file
-    try:
-        tree, problems = read_yaml(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{str(file)!r} cannot be read: {error}") from error
+    tree, problems = _read_recipe(file)
     features = tree.get("features") if isinstance(tree, Table) else None
     settings = plain(features) if isinstance(features, Table) else {}
     component = settings.pop("use", None)
     if problems or not isinstance(component, str):
         raise RunError(f"{str(file)!r} does not name the features of its run")
     return Saved(component=component, config=settings, spec=None, file=file)
+
+
+def recipe_name(run: RunFolder) -> str:
+    """The name of the recipe that a run ran; that of its folder where its recipe does not tell. Raises `RunError`."""
+    tree, _ = _read_recipe(run.require().recipe_file)
+    name = tree.get("name") if isinstance(tree, Table) else None
+    return str(name.value) if isinstance(name, Scalar) else run.path.resolve().name
+
+
+def _read_recipe(file: Path) -> tuple[Node | None, list[Problem]]:
+    try:
+        return read_yaml(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{str(file)!r} cannot be read: {error}") from error
 
 
 def _readable(checkpoint: Path) -> bool:

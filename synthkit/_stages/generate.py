@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,11 +19,12 @@ from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
+from synthkit._stages.asking import Item, Real, Wish, new_items, require_label
 from synthkit._stages.loading import fresh_part, named_vocoder, part_from, part_of, require_ready
-from synthkit._stages.synthesis import Features, extract, resynthesise
+from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
-from synthkit.errors import ConfigError, RunError, nearest
-from synthkit.interfaces import Component, GenerativeModel, Request, Split, Vocoder
+from synthkit.errors import ConfigError, RunError
+from synthkit.interfaces import Component, GenerativeModel, Split, Vocoder
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
@@ -40,34 +40,30 @@ class Voice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One clip to make: features, and the original where they came from one."""
+class Source:
+    """Where a clip was made, for its metadata."""
 
-    id: str
-    label: str | None
-    licence: str
-    seed: int
-    features: Features
-    original: Audio | None = None
-    credit: str = ""
+    recipe: str
+    run: str
+    model: str = ""
+    """Name of the model that made its features."""
 
 
 def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
-    """Make the recipe's clips with every voice and write them with their index."""
+    """Make the recipe's clips with every voice and write them with their index: new ones first, then copies of real ones."""
     prepared = Prepared.open(run.data_file)
     device = pick_device(next((training.settings.device for training in recipe.train), "auto"))
     parts = Parts(recipe, run, catalog, prepared.labels, device, reporter)
     voices = _voices(parts)
-    model = None if recipe.model is None else parts.trained(recipe.model)
-    if model is None:
-        items = list(_copies(recipe, prepared, catalog, reporter))
-    else:
-        assert isinstance(model, GenerativeModel)
-        items = list(_new_clips(recipe, model, str(prepared.dataset.get("licence", "")), reporter))
+    items = [] if recipe.model is None else list(_new_clips(parts, recipe.model, prepared))
+    if recipe.copies:
+        items += _copies(recipe, prepared, catalog, reporter)
+    model = "" if recipe.model is None else recipe.model.offered.offer.name
     rows = []
     with reporter.task("generate", len(items) * max(1, len(voices))) as task:
         for number, item in enumerate(items):
-            rows.append(_make(number, item, voices, run, recipe.name))
+            source = Source(recipe=recipe.name, run=run.path.resolve().name, model="" if item.original else model)
+            rows.append(_make(number, item, voices, run, source))
             task.update((number + 1) * max(1, len(voices)), item.id)
     write_json(
         run.generated_index, {"sample_rate": recipe.spec.sample_rate, "spec": recipe.spec.to_dict(), "items": rows}
@@ -126,7 +122,9 @@ def _voices(parts: Parts) -> list[Voice]:
 
 def _copies(recipe: Recipe, prepared: Prepared, catalog: Catalog, reporter: Reporter) -> Iterator[Item]:
     extractor = catalog.build(recipe.features.offered, recipe.features.config)
-    entries = _some(prepared, recipe.generate.source, recipe.generate.count, reporter)
+    entries = _some(prepared, recipe.generate.source, recipe.copies, reporter)
+    if len(entries) < recipe.copies:
+        reporter.say(f"the {recipe.generate.source} split has {len(entries)} clips, {recipe.copies} were asked for")
     for number, entry in enumerate(entries):
         wanted = round(recipe.generate.seconds * prepared.sample_rate)
         start = max(0, (entry.frames - wanted) // 2)
@@ -142,75 +140,96 @@ def _copies(recipe: Recipe, prepared: Prepared, catalog: Catalog, reporter: Repo
         )
 
 
-def _some(prepared: Prepared, split: Split, count: int, reporter: Reporter) -> Sequence[Entry]:
-    """Clips spread evenly over the split, so that every label is likely to be heard."""
+def _some(prepared: Prepared, split: Split, count: int, reporter: Reporter, least: float = 0.0) -> Sequence[Entry]:
+    """At most `count` clips of at least so many seconds, spread evenly over the split: every label is likely to be heard."""
     entries = prepared.entries(split)
     if not entries:
         reporter.warn(f"the {split} split is empty: clips of the train split are used")
         entries = prepared.entries("train")
-    if count > len(entries):
-        reporter.say(f"the {split} split has {len(entries)} clips, {count} were asked for")
-        count = len(entries)
+    entries = tuple(entry for entry in entries if entry.frames >= least * prepared.sample_rate)
+    if not entries:
+        raise ConfigError(f"no clip of the {split} split lasts {least:g} s, as `generate.continue.seconds` asks")
+    count = min(count, len(entries))
     return [entries[index * len(entries) // count] for index in range(count)]
 
 
-def _new_clips(recipe: Recipe, model: GenerativeModel, licence: str, reporter: Reporter) -> Iterator[Item]:
-    wanted = recipe.generate
-    labels = choose_labels(model, (), wanted.count)
+def _new_clips(parts: Parts, block: Block, prepared: Prepared) -> Iterator[Item]:
+    """What the recipe's model makes."""
+    recipe, wanted = parts.recipe, parts.recipe.generate
+    model = parts.trained(block)
+    assert isinstance(model, GenerativeModel)
+    goes_on = _real(parts, prepared, wanted.continues.source, wanted.continues.seconds) if wanted.continues else ()
+    like = _real(parts, prepared, wanted.like.source) if wanted.like else ()
+    own = tuple(real.label for real in goes_on or like if real.label in model.labels)  # a clip goes on as what it is
+    labels = wanted.labels or (own if len(own) == len(goes_on or like) else ())
+    ends = wanted.blend
     seeds = tuple(derive_seed(recipe.seed, "generate", number) for number in range(wanted.count))
-    yield from new_items(model, labels, seeds, wanted.seconds, wanted.temperature, licence, reporter)
+    wish = Wish(
+        seconds=wanted.seconds,
+        seeds=seeds if ends is None or ends.seeds is None else (ends.seeds[0], *seeds[1:]),
+        labels=labels if ends is None or ends.labels is None else ends.labels[:1],
+        temperature=wanted.temperature,
+        texts=wanted.texts or (),
+        to_label=None if ends is None or ends.labels is None else ends.labels[1],
+        to_seed=None if ends is None or ends.seeds is None else ends.seeds[1],
+        goes_on=goes_on,
+        keep_seconds=None if wanted.continues is None else wanted.continues.seconds,
+        like=like,
+        batch=wanted.batch,
+    )
+    yield from new_items(model, wish, str(prepared.dataset.get("licence", "")), parts.reporter)
 
 
-def new_items(
-    model: GenerativeModel,
-    labels: tuple[str, ...] | None,
-    seeds: tuple[int, ...],
-    seconds: float,
-    temperature: float,
-    licence: str,
-    reporter: Reporter,
-) -> list[Item]:
-    """New features from a model, one item per seed."""
-    frames = max(1, round(seconds * model.spec.frames_per_second))
-    request = Request(frames=frames, count=len(seeds), labels=labels, temperature=temperature, seeds=seeds)
-    with reporter.task("model", len(seeds)) as task:
-        values = model.generate(
-            request,
-            random=torch.Generator(device=model.device).manual_seed(seeds[0]),
-            progress=lambda done, total: task.update(done * len(seeds) // max(1, total)),
-        ).cpu()
-    if tuple(values.shape) != (len(seeds), model.spec.n_mels, frames):
-        raise ConfigError(
-            f"the model gave features of shape {list(values.shape)} instead of {[len(seeds), model.spec.n_mels, frames]}"
+def _real(parts: Parts, prepared: Prepared, split: Split, least: float = 0.0) -> tuple[Real, ...]:
+    """Real clips for the model, each from its beginning and no longer than the new ones."""
+    recipe = parts.recipe
+    extractor = parts.catalog.build(recipe.features.offered, recipe.features.config)
+    longest = round(recipe.generate.seconds * prepared.sample_rate)
+    real = []
+    for entry in _some(prepared, split, recipe.generate.count, parts.reporter, least):
+        audio = Audio(prepared.read(entry, 0, min(longest, entry.frames))[None], prepared.sample_rate)
+        real.append(
+            Real(
+                id=entry.id,
+                features=extract(extractor, audio),
+                audio=audio,
+                licence=entry.licence,
+                credit=entry.credit,
+                label=entry.label,
+            )
         )
-    return [
-        Item(
-            id=f"seed-{seed}",
-            label=None if labels is None else labels[number],
-            licence=licence,
-            seed=seed,
-            features=Features(values[number : number + 1], model.spec, model.spec.samples(frames)),
-        )
-        for number, seed in enumerate(seeds)
-    ]
+    return tuple(real)
 
 
-def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, recipe: str) -> dict[str, Any]:
+def require_labels(recipe: Recipe, known: Sequence[str]) -> None:
+    """Raise `ConfigError` where new clips are asked of a label that the data, from which a model is to learn, does not have."""
+    wanted = recipe.generate.labels or (recipe.generate.blend and recipe.generate.blend.labels) or ()
+    for label in wanted:
+        require_label(label, known)
+
+
+def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, source: Source) -> dict[str, Any]:
     versions = []
-    if item.original is not None:
-        versions.append(_write(item, "original", "reference", item.original, 0.0, run, number, recipe))
+    for name, role, real in (("original", "reference", item.original), ("beginning", "beginning", item.beginning)):
+        if real is not None:
+            versions.append(_write(item, name, role, real, 0.0, run, number, source))
     for voice in voices:
         began = time.perf_counter()
         made = speak(voice.vocoder, item)
-        versions.append(_write(item, voice.name, voice.role, made, time.perf_counter() - began, run, number, recipe))
+        versions.append(_write(item, voice.name, voice.role, made, time.perf_counter() - began, run, number, source))
+    step = item.step
     return {
         "id": item.id,
-        "title": Path(item.id).stem if item.original is not None else f"{item.label or 'clip'} {number + 1}",
+        "title": item.title if item.original is not None else f"{item.title} {number + 1}",
         "label": item.label,
         "licence": item.licence,
         "credit": item.credit,
         "kind": "generated" if item.original is None else "copy",
         "seed": item.seed,
+        "text": item.text,
+        "continues": {"clip": item.goes_on, "seconds": item.kept_seconds} if item.goes_on else None,
+        "like": item.like or None,
+        "blend": None if step is None else asdict(step),
         "versions": versions,
     }
 
@@ -221,21 +240,32 @@ def speak(vocoder: Vocoder, item: Item) -> Audio:
 
 
 def _write(
-    item: Item, name: str, role: str, audio: Audio, elapsed: float, run: RunFolder, number: int, recipe: str
+    item: Item, name: str, role: str, audio: Audio, elapsed: float, run: RunFolder, number: int, source: Source
 ) -> dict[str, Any]:
     file = run.generated / f"{number:02d}-{safe_name(name)}.wav"
     file.parent.mkdir(parents=True, exist_ok=True)
-    clipped = audio.write(file, metadata=metadata(item, name, recipe))
+    clipped = audio.write(file, metadata=metadata(item, name, source))
     relative = file.relative_to(run.path).as_posix()
     return {"name": name, "role": role, "file": relative, "elapsed": elapsed, "clipped": clipped}
 
 
-def metadata(item: Item, maker: str, recipe: str) -> Mapping[str, str]:
+def metadata(item: Item, voice: str, source: Source) -> Mapping[str, str]:
     """What a file says of itself: what made it, from what, with which seed, under which licence."""
-    label = f", label {item.label}" if item.label else ""
+    step = item.step
+    facts = [
+        " and ".join(filter(None, (source.model, voice))),
+        f"label {item.label}" if item.label else "",
+        f"{step.share:.0%} of the way to {step.label or f'seed {step.seed}'}" if step else "",
+        f"seed {item.seed}",
+        f"continues {item.kept_seconds:.3g} s of {item.goes_on}" if item.goes_on else "",
+        f"like {item.like}" if item.like else "",
+        f"text {item.text}" if item.text else "",
+        f"recipe {source.recipe}",
+        f"run {source.run}",
+    ]
     return {
         "title": item.id,
-        "comment": f"{maker}{label}, seed {item.seed}, recipe {recipe}",
+        "comment": ", ".join(filter(None, facts)),
         "artist": item.credit,
         "copyright": item.licence,
         "software": f"synthkit {__version__}",
@@ -254,22 +284,6 @@ def plain_vocoder(name: str | None, spec: FeatureSpec, catalog: Catalog) -> Voco
         name = plain[0].full_name
     require_ready(name, catalog)
     return named_vocoder(name, spec, catalog)
-
-
-def choose_labels(model: GenerativeModel, wanted: Sequence[str], count: int) -> tuple[str, ...] | None:
-    """The labels of `count` items: the wanted ones in turn, or all that the model knows; None for one without labels.
-
-    Raises `ConfigError` for a label that the model does not know.
-    """
-    if not model.labels:
-        if wanted:
-            raise ConfigError(f"the model was trained without labels, so {wanted[0]!r} cannot be asked for")
-        return None
-    for label in wanted:
-        if label not in model.labels:
-            raise ConfigError(f"the model knows no label {label!r}; {nearest(label, model.labels)}")
-    choice = tuple(wanted) or model.labels
-    return tuple(choice[number % len(choice)] for number in range(count))
 
 
 def safe_name(text: str) -> str:

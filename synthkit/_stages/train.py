@@ -23,6 +23,7 @@ from synthkit._run.loop import Loop, Settings
 from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
+from synthkit._stages.generate import require_labels
 from synthkit._stages.loading import find_checkpoint, fresh_part
 from synthkit._stages.prepare import crop_samples
 from synthkit._stages.report.pictures import feature_image
@@ -38,6 +39,8 @@ _SURVEYED, _SURVEYS = 16, 16
 def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes) -> None:
     """Train every part that the recipe trains; a part that already has a checkpoint goes on from its newest."""
     prepared = Prepared.open(run.data_file)
+    if any(training.settings.part == "model" for training in recipe.train):
+        require_labels(recipe, prepared.labels)  # before the hours, not after them
     for training in recipe.train:
         block = recipe.part(training.settings.part)
         assert block is not None, "a checked recipe trains only parts that it has"
