@@ -49,6 +49,7 @@ _ASKS: Mapping[str, Ability | None] = {
 """Keys of `generate` that only a model serves, and the ability that each needs beside labels."""
 
 DEFAULT_METRICS = ("mel-l1", "multi-stft", "mcd", "real-time-factor", "level", "clipping", "silence")
+DEFAULT_EMBEDDING = "classifier"
 DEFAULT_TRACKERS = ("json-lines",)
 
 
@@ -102,7 +103,8 @@ class _Check:
         trackers = self._listed("tracker", self.tree.get("trackers"), "trackers", DEFAULT_TRACKERS, False)
         prepare = self._core(PrepareBlock, "prepare")
         generate = self._core(GenerateBlock, "generate", "compare")
-        report = self._core(ReportBlock, "report", "metrics")
+        report = self._core(ReportBlock, "report", "metrics", "embedding")
+        embedding = self._embedding()
         self._something_sounds()
         if generate is not None:
             self._can_be_made(generate, model)
@@ -112,7 +114,7 @@ class _Check:
         self._all_have_weights(training, compare)
         if head is None or data is None or features is None or spec is None:
             return None
-        if prepare is None or generate is None or report is None:
+        if prepare is None or generate is None or report is None or embedding is None:
             return None
         recipe = Recipe(
             name=head.name,
@@ -129,6 +131,7 @@ class _Check:
             compare=tuple(block for _, block in compare),
             report=report,
             metrics=tuple(block for _, block in metrics),
+            embedding=embedding,
             trackers=tuple(block for _, block in trackers),
             source=source,
             resolved="",
@@ -173,6 +176,15 @@ class _Check:
         outer = self.tree.get(key)
         node = outer.entries[inner].value if isinstance(outer, Table) and inner in outer.entries else None
         return self._listed(kind, node, f"{key}.{inner}", default, may_be_from)
+
+    def _embedding(self) -> Block | None:
+        report = self.tree.get("report")
+        entry = report.entries.get("embedding") if isinstance(report, Table) else None
+        if entry is None or is_null(entry.value):
+            entry = Entry(self._key("report"), Scalar(DEFAULT_EMBEDDING, self._key("report")))
+        return self.checker.component(
+            "embedding", entry.value, entry.key, "report.embedding", default=DEFAULT_EMBEDDING
+        )
 
     def _listed(
         self, kind: Kind, node: Node | None, path: str, default: Sequence[str], may_be_from: bool

@@ -201,11 +201,22 @@ class GenerateBlock(Config):
         return self
 
 
+class EvaluateBlock(Config):
+    """How many clips of a model are made to judge it, beside those for the ear."""
+
+    count: int = Field(default=48, ge=0)
+    """New clips, all labels in turn; 0: the model is not judged. Figures of fewer than about 20 say little."""
+    seconds: float = Field(default=2.0, gt=0)
+    """Length of a clip, and of the real ones that it is held against."""
+
+
 class ReportBlock(Config):
     """The page at the end."""
 
     title: str | None = None
     """Heading; the recipe's name if null."""
+    evaluate: EvaluateBlock = EvaluateBlock()
+    """For a model: the clips that it is judged by."""
 
 
 class FromBlock(Config):
@@ -277,6 +288,8 @@ class Recipe:
     report: ReportBlock
     metrics: tuple[Block, ...]
     """From `report: {metrics: [...]}`."""
+    embedding: Block
+    """From `report: {embedding: ...}`: what clips of a model are compared by."""
     trackers: tuple[Block, ...]
     source: Path
     """The file it came from."""

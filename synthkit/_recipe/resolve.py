@@ -45,7 +45,11 @@ def _tree(recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
         tree["train"] = trainings[0] if len(trainings) == 1 else trainings
     tree["prepare"] = recipe.prepare.model_dump(mode="json")
     tree["generate"] = {**recipe.generate.model_dump(mode="json"), "compare": [block(one) for one in recipe.compare]}
-    tree["report"] = {**recipe.report.model_dump(mode="json"), "metrics": [block(one) for one in recipe.metrics]}
+    tree["report"] = {
+        **recipe.report.model_dump(mode="json"),
+        "metrics": [block(one) for one in recipe.metrics],
+        "embedding": mapping(recipe.embedding),
+    }
     tree["trackers"] = [block(one) for one in recipe.trackers]
     return tree
 

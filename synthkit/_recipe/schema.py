@@ -58,7 +58,14 @@ class _Composer:
             },
             "prepare": self._core(PrepareBlock),
             "generate": self._core(GenerateBlock, compare=self._list("vocoder", "Vocoders beside the recipe's.", True)),
-            "report": self._core(ReportBlock, metrics=self._list("metric", "The figures.", False)),
+            "report": self._core(
+                ReportBlock,
+                metrics=self._list("metric", "The figures.", False),
+                embedding={
+                    "description": "What clips of a model are compared by.",
+                    **self._component("embedding", False, must_use=False),
+                },
+            ),
             "trackers": self._list("tracker", "Where numbers, sounds and pictures of the training go.", False),
             "tiny": {
                 "description": "Overrides that make the recipe its own smoke test (`--tiny`): paths and values.",

@@ -211,6 +211,7 @@ class Pipeline:
             "generate": _fingerprint(generate),
             "report": recipe.report.model_dump(mode="json"),
             "metrics": [_describe(block) for block in recipe.metrics],
+            "embedding": _describe(recipe.embedding),
             "recipe": recipe.resolved,
         }
         return {"prepare": prepare, "train": train, "generate": generate, "report": report}
