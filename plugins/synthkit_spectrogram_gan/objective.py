@@ -73,8 +73,8 @@ class SpectrogramGANObjective(Objective):
         self._require_maps(batch)
         rounds = play(
             self._engine.pieces(batch),
-            real=lambda piece: self.component.scaling(piece.features),
-            make=self._make,
+            real=lambda piece: self._heard(piece, self.component.scaling(piece.features), "real"),
+            make=lambda piece: self._heard(piece, self._make(piece), "made"),
             given=lambda piece: self.component.given(piece.labels),
         )
         terms = self._adversary.learn(rounds)
@@ -105,6 +105,12 @@ class SpectrogramGANObjective(Objective):
         noise = self._engine.randn(batch, self.component.architecture.latent)
         maps: Tensor = self._generator(noise, self.component.given(batch.labels))
         return maps
+
+    def _heard(self, batch: Batch, maps: Tensor, name: str) -> Tensor:
+        """Maps as the critic hears them."""
+        if not self.config.critic_noise:
+            return maps
+        return maps + self.config.critic_noise * self._engine.randn(batch, *maps.shape[1:], name=f"heard/{name}")
 
     def _loss(self, one: Round) -> tuple[Tensor, Terms]:
         said_of_made = self._adversary.judge(one.made(), one.given)

@@ -13,6 +13,7 @@ import click
 from synthkit._cli.context import Context
 from synthkit._cli.data_export import command as export
 from synthkit._cli.data_merge import command as merge
+from synthkit._cli.data_sound import command as sound
 from synthkit.errors import ClipReport, RecipeError, SynthkitError, UnknownName, nearest
 from synthkit.interfaces import SPLITS
 from synthkit.remote import is_remote
@@ -35,6 +36,7 @@ def command() -> None:
 
 command.add_command(export)
 command.add_command(merge)
+command.add_command(sound)
 
 
 def _with_what(function: Callable[..., None]) -> Callable[..., None]:

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -70,18 +71,38 @@ def write_png(file: Path, values: np.ndarray, scale: Scale, about: Mapping[str, 
         Image.fromarray(scale.pixels(values)).save(stream, format="PNG", pnginfo=text)
 
 
-def read_png(file: Path) -> np.ndarray:
-    """The values `[M, N]`, float32, of a picture that `write_png` wrote, each off by half a grey at most.
+@dataclass(frozen=True)
+class Stored:
+    """What a file of an export holds."""
 
-    Raises `SynthkitError` for any other file.
+    values: np.ndarray
+    """Features `[M, N]`, float32."""
+    about: Mapping[str, Any]
+    """The `clip`, `label`, `licence` and `credit` that it came from; empty for a picture that another program wrote."""
+
+
+def read_png(file: Path, scale: Scale | None = None) -> Stored:
+    """What is in a picture, each value off by half a grey at most.
+
+    Args:
+        file: A picture that `write_png` wrote, or another program.
+        scale: What the greys of a picture mean that carries no scale of its own.
+
+    Raises:
+        SynthkitError: for a file that is no picture, or one without a scale where none is given.
     """
     from PIL import Image
 
     try:
         with Image.open(file) as picture:
-            scale = Scale(**json.loads(picture.info["synthkit"])["scale"])
-            return scale.values(np.asarray(picture))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            said = json.loads(picture.info.get("synthkit", "{}"))
+            own = Scale(**said.pop("scale")) if "scale" in said else scale
+            if own is None:
+                raise ValueError("it carries no scale")
+            deep = picture.mode.startswith("I")  # 16 bits of grey; any other picture is read as 8
+            pixels = np.asarray(picture if deep else picture.convert("L"))
+            return Stored(replace(own, bits=16 if deep else 8).values(pixels), said)
+    except (OSError, ValueError, KeyError, TypeError, Image.DecompressionBombError) as error:
         raise SynthkitError(f"{str(file)!r} is not a picture that synthkit exported: {error}") from error
 
 
@@ -90,6 +111,16 @@ def write_npz(file: Path, values: np.ndarray, about: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {name: np.array(value) for name, value in about.items()}
     with replacing(file) as stream:
         np.savez(stream, features=values.astype(np.float32), **arrays)
+
+
+def read_npz(file: Path) -> Stored:
+    """What is in a file that `write_npz` wrote. Raises `SynthkitError` for any other."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            about = {name: arrays[name].item() for name in arrays.files if name != "features"}
+            return Stored(np.asarray(arrays["features"], dtype=np.float32), about)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise SynthkitError(f"{str(file)!r} is not an array that synthkit exported: {error}") from error
 
 
 def safe_name(title: str) -> str:

@@ -155,7 +155,7 @@ class TestPictures:
         done, plan = run(plan={"bits": bits})
         assert (done.clips, done.files, done.beyond) == (6, 6, 0)
         assert plan.scale is not None
-        values = read_png(tmp_path / "out/train/_con/2.png")
+        values = read_png(tmp_path / "out/train/_con/2.png").values
         half_a_grey = (plan.scale.high - plan.scale.low) / (2**bits - 1) / 2
         assert half_a_grey < (plan.scale.high - plan.scale.low) / 255
         assert np.abs(values - expected(2)).max() <= half_a_grey + 1e-6
@@ -186,7 +186,7 @@ class TestPictures:
     ) -> None:
         done, _ = run(count=1, plan={"limits": (-3.0, 0.0)})
         assert done.beyond == int(((expected(0) < -3) | (expected(0) > 0)).sum()) > 0
-        assert read_png(tmp_path / "out/train/Old-Time - Historic/0.png").min() == -3.0
+        assert read_png(tmp_path / "out/train/Old-Time - Historic/0.png").values.min() == -3.0
         with pytest.raises(ConfigError, match="must be below"):
             run("other", plan={"limits": (1.0, 1.0)})
 
