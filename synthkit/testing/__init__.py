@@ -41,6 +41,7 @@ from synthkit.interfaces import (
     Tracker,
     Vocoder,
 )
+from synthkit.testing import abilities as _abilities
 from synthkit.testing import config as _config
 from synthkit.testing import converter as _converter
 from synthkit.testing import dataset as _dataset
@@ -90,6 +91,8 @@ def battery(kind: Kind, build: Callable[..., Any], *, config: Config | None = No
         found += checks("config", _config.LAWS, config)
         if kind == "features":
             found += checks(kind, (_features.promised_spec,), build, config)
+        if kind == "model":
+            found += checks(kind, (_abilities.promised_abilities,), build, config)
     return found
 
 

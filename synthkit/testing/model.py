@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
 from synthkit.errors import ConfigError
-from synthkit.interfaces import GenerativeModel, Request
+from synthkit.interfaces import Request
+from synthkit.testing import abilities
+from synthkit.testing.abilities import FRAMES, Build, request
 from synthkit.testing.check import (
     BrokenLaw,
     changed,
@@ -21,15 +23,6 @@ from synthkit.testing.check import (
 )
 from synthkit.testing.sounds import CLOSE
 
-Build = Callable[[], GenerativeModel]
-FRAMES = 8
-
-
-def request(model: GenerativeModel, count: int, seeds: tuple[int, ...] = ()) -> Request:
-    """A request that any model can serve."""
-    labels = tuple(model.labels[item % len(model.labels)] for item in range(count)) if model.labels else None
-    return Request(frames=FRAMES, count=count, labels=labels, seeds=seeds)
-
 
 def length(build: Build) -> None:
     """A request for `count` items of `frames` frames gives features `[count, n_mels, frames]`, finite float32 values."""
@@ -41,6 +34,16 @@ def length(build: Build) -> None:
         expect(made.dtype == torch.float32, f"the features are {made.dtype}")
         expect(bool(made.isfinite().all()), "the features are not finite")
         expect(not made.requires_grad, "the features carry a gradient")
+
+
+def any_length(build: Build) -> None:
+    """A longer and a shorter request are served as well: a model is no window of one size."""
+    model = fresh(build)
+    for frames in (1, 3 * FRAMES + 1):
+        made = model.generate(request(model, 1, seeds=(11,), frames=frames))
+        wanted = (1, model.spec.n_mels, frames)
+        expect(tuple(made.shape) == wanted, f"a request of {list(wanted)} gives {list(made.shape)}")
+        expect(bool(made.isfinite().all()), f"{frames} frames are not finite")
 
 
 def determinism(build: Build) -> None:
@@ -92,4 +95,38 @@ def saved_and_loaded(build: Build) -> None:
     expect(apart <= CLOSE, f"they differ by {apart:.2g}: something that matters is in no network")
 
 
-LAWS = (length, determinism, own_seeds, unknown_label, nothing_changed, saved_and_loaded)
+def modes(build: Build) -> None:
+    """With its networks in training mode a model makes what it makes in evaluation mode, and they stay in training mode."""
+    model = fresh(build)
+    reference = model.generate(request(model, 2, seeds=(11, 12)))
+    for network in model.networks.values():
+        network.train()
+    apart = distance(reference, model.generate(request(model, 2, seeds=(11, 12))))
+    expect(apart <= CLOSE, f"it makes features that differ by {apart:.2g}")
+    left = [name for name, network in model.networks.items() for it in network.modules() if not it.training]
+    expect(not left, f"generate leaves {', '.join(left[:1])} in evaluation mode")
+
+
+def progress(build: Build) -> None:
+    """Progress is told as `done, total`, never falls, and ends with all that there is to do."""
+    model = fresh(build)
+    told: list[tuple[int, int]] = []
+    model.generate(request(model, 2), random=generator(), progress=lambda *pair: told.append(pair))
+    wrong = [pair for pair in told if not 0 <= pair[0] <= pair[1]]
+    wrong += [after for before, after in pairwise(told) if after[0] < before[0]]
+    wrong += [pair for pair in told[-1:] if pair[0] != pair[1]]
+    expect(not wrong, f"progress is told {wrong[:1]}")
+
+
+LAWS = (
+    length,
+    any_length,
+    determinism,
+    own_seeds,
+    unknown_label,
+    nothing_changed,
+    saved_and_loaded,
+    modes,
+    progress,
+    *abilities.LAWS,
+)

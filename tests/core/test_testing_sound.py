@@ -1,4 +1,4 @@
-"""The battery for extractors, vocoders and models: honest ones pass every law, and each law catches one that breaks it."""
+"""The battery for extractors and vocoders: honest ones pass every law, and each law catches one that breaks it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from torch import Tensor, nn
 from synthkit.builtin.config import LogMelConfig
 from synthkit.builtin.log_mel import LogMel
 from synthkit.dsp import log_mel
-from synthkit.errors import ConfigError
 from synthkit.interfaces import (
     FeatureExtractor,
-    GenerativeModel,
     Kind,
-    Request,
     Vocoder,
 )
 from synthkit.specs import FeatureSpec
@@ -68,32 +65,9 @@ class Hiss(Vocoder):
         return (0.1 * level * torch.randn(level.shape, generator=random)).clamp(-1, 1)
 
 
-class Model(GenerativeModel):
-    def __init__(self) -> None:
-        self.spec, self.labels = SPEC, ("high", "low")
-        self.mean = nn.Linear(2, SPEC.n_mels)
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"mean": self.mean}
-
-    @torch.no_grad()
-    def generate(self, request: Request, *, random: torch.Generator | None = None, progress: Any = None) -> Tensor:
-        items = []
-        for number in range(request.count):
-            label = request.labels[number] if request.labels else "high"
-            if label not in self.labels:
-                raise ConfigError(f"no label {label}")
-            source = torch.Generator().manual_seed(request.seeds[number]) if request.seeds else random
-            mean = self.mean(torch.eye(2)[self.labels.index(label)])
-            items.append(mean[:, None] + torch.randn(SPEC.n_mels, request.frames, generator=source))
-        return torch.stack(items)
-
-
 HONEST: dict[str, tuple[Callable[..., Any], ...]] = {
     "features": (Features, lambda: LogMel(LogMelConfig(preset="hifi-gan"))),
     "vocoder": (Voice, Hiss),
-    "model": (Model,),
 }
 
 
@@ -227,53 +201,6 @@ class Levelling(Voice):
         return list(self.vocode(torch.stack(filled)))
 
 
-class Brief(Model):
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        return super().generate(request, **rest)[..., 1:]
-
-
-class Global(Model):
-    def generate(self, request: Request, *, random: torch.Generator | None = None, progress: Any = None) -> Tensor:
-        return super().generate(request, random=None)
-
-
-class Deaf(Model):
-    """Ignores the items' own seeds."""
-
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        seed = sum(request.seeds) if request.seeds else 0
-        seeds = tuple(seed + number for number in range(request.count))
-        return super().generate(Request(frames=request.frames, count=request.count, labels=request.labels, seeds=seeds))
-
-
-class Lenient(Model):
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        known = Request(frames=request.frames, count=request.count, seeds=request.seeds)
-        return super().generate(known, **rest)
-
-
-class Crashing(Model):
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        [self.labels.index(label) for label in request.labels or ()]
-        return super().generate(request, **rest)
-
-
-class Drifting(Model):
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        with torch.no_grad():
-            self.mean.bias += 1
-        return super().generate(request, **rest)
-
-
-class SecretModel(Model):
-    def __init__(self) -> None:
-        super().__init__()
-        self.shift = torch.rand(1)
-
-    def generate(self, request: Request, **rest: Any) -> Tensor:
-        return super().generate(request, **rest) + self.shift
-
-
 VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("features", "length", Short, "not [1, 12,"),
     ("features", "values", Double, "torch.float64"),
@@ -297,13 +224,6 @@ VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("vocoder", "streaming", Dawdling, "0 samples only"),
     ("vocoder", "unequal-lengths", Levelling, "samples"),
     ("vocoder", "silence", Hissing, "a level of"),
-    ("model", "length", Brief, "gives [1, 12, 7]"),
-    ("model", "determinism", Global, "changes torch's global random state"),
-    ("model", "own-seeds", Deaf, "seed 11"),
-    ("model", "unknown-label", Lenient, "served as if nothing were wrong"),
-    ("model", "unknown-label", Crashing, "a ValueError"),
-    ("model", "nothing-changed", Drifting, "mean.bias"),
-    ("model", "saved-and-loaded", SecretModel, "in no network"),
 ]
 
 
