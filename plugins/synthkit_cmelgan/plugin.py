@@ -8,5 +8,21 @@ from synthkit.interfaces import Offer
 
 @hookimpl
 def synthkit_components() -> list[Offer]:
-    """Nothing yet."""
-    return []
+    """The cMelGAN model and how it learns."""
+    return [
+        Offer(
+            kind="model",
+            name="cmelgan",
+            build="synthkit_cmelgan.model:CMelGAN",
+            config="synthkit_cmelgan.config:CMelGANConfig",
+            summary="cMelGAN (2022): a GAN that makes log-mel features of a label, of any length.",
+            objective="cmelgan",
+        ),
+        Offer(
+            kind="objective",
+            name="cmelgan",
+            build="synthkit_cmelgan.objective:CMelGANObjective",
+            config="synthkit_cmelgan.config:CMelGANObjectiveConfig",
+            summary="A critic that is told the label, with R1, and a watch that stops a generator that has collapsed.",
+        ),
+    ]

@@ -155,9 +155,13 @@ class Adversary:
         self.game = GAMES[game]
         self.engine = engine
 
-    def learn(self, rounds: Sequence[Round]) -> Terms:
-        """One step of the critic. Returns its loss, `critic`, and leaves in each round what it said of the real before the step."""
-        return self.engine.learn(self.optimiser, rounds, self._loss)
+    def learn(self, rounds: Sequence[Round], *, r1_weight: float = 0.0) -> Terms:
+        """One step of the critic. Returns its loss, `critic`, and leaves in each round what it said of the real before the step.
+
+        With an `r1_weight`, half of it times the penalty `r1` is added to the loss: the squared norm of the gradient of an item's score
+        at the real, mean over the items (Mescheder et al. 2018, equation 9). It needs second derivatives, which compiled networks lack.
+        """
+        return self.engine.learn(self.optimiser, rounds, lambda one: self._loss(one, r1_weight))
 
     def undecided(self, scales: int) -> dict[str, float]:
         """What `Objective.undecided` shall say where the critic has so many scales."""
@@ -175,12 +179,22 @@ class Adversary:
         """The generator's adversarial loss: small where the critic takes the made for real."""
         return self._total(self.game.generator, said_of_made.scores)
 
-    def _loss(self, one: Round) -> tuple[Tensor, Terms]:
+    def _loss(self, one: Round, r1_weight: float) -> tuple[Tensor, Terms]:
+        real = one.real.detach().requires_grad_() if r1_weight else one.real
         # One after the other: one batch of both is no faster on a CPU and rounds differently from MelGAN's published code.
-        said_of_made, said_of_real = self._judge(one.shown(), one.given), self._judge(one.real, one.given)
+        said_of_made, said_of_real = self._judge(one.shown(), one.given), self._judge(real, one.given)
         one.said_of_real = said_of_real.detach()
         loss = self._total(self.game.critic, said_of_real.scores, said_of_made.scores)
-        return loss, {"critic": loss}
+        if not r1_weight:
+            return loss, {"critic": loss}
+        penalty = self._steepness(said_of_real, real)
+        return loss + 0.5 * r1_weight * penalty, {"critic": loss, "r1": penalty}
+
+    def _steepness(self, said: Judgement, heard: Tensor) -> Tensor:
+        """The squared norm of the gradient of an item's score at what was heard, mean over the items."""
+        scores = self._total(lambda score: score.flatten(1).mean(dim=1).sum(), said.scores)
+        (gradient,) = torch.autograd.grad(scores, heard, create_graph=True)
+        return gradient.float().square().flatten(1).sum(dim=1).mean()
 
     def _judge(self, heard: Tensor, given: Tensor | None) -> Judgement:
         said = self.critic(heard) if given is None else self.critic(heard, given)

@@ -184,6 +184,30 @@ def test_a_conditional_critic_is_told_of_each_item_what_it_is(pieces: int) -> No
         assert torch.equal(said.scores[0] == 0, labels == 0)
 
 
+def test_the_penalty_is_the_squared_slope_of_an_items_score() -> None:
+    """A critic with the score `sum(w x^2)` has the gradient `2 w x`; the step of the weight follows from the whole loss."""
+
+    class Bowl(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(0.1))
+
+        def forward(self, heard: Tensor) -> list[list[Tensor]]:
+            return [[self.weight * heard.square().sum(dim=(1, 2))[:, None].expand(-1, 7)]]
+
+    def stepped(r1_weight: float) -> tuple[dict[str, Tensor], float]:
+        critic = Bowl()
+        one = Adversary(critic, torch.optim.SGD(critic.parameters(), 1e-3), "least-squares", Engine())
+        return one.learn(rounds(noise()[:, None], noise(seed=2)[:, None]), r1_weight=r1_weight), critic.weight.item()
+
+    (plain, without), (terms, weight) = stepped(0.0), stepped(3.0)
+    squares = float(noise().square().sum(dim=1).mean())
+    assert plain.keys() == {"critic"}
+    assert float(terms["critic"]) == float(plain["critic"])
+    assert float(terms["r1"]) == pytest.approx(4 * 0.1**2 * squares, rel=1e-4)
+    assert without - weight == pytest.approx(1e-3 * 0.5 * 3 * 8 * 0.1 * squares, rel=1e-2)
+
+
 def test_scores_are_averaged_over_a_map_and_added_over_the_scales() -> None:
     one = adversary()
     maps = (torch.tensor([1.0, 3.0]), torch.tensor([5.0]))
