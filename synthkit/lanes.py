@@ -107,6 +107,14 @@ class Index:
     def __mul__(self, other: Index | int) -> Index:
         return Index(self._builder, self._builder.mul(self.value, self._operand(other)))
 
+    def __floordiv__(self, other: int) -> Index:
+        """For places that are not negative."""
+        return Index(self._builder, self._builder.sdiv(self.value, self._operand(other)))
+
+    def __mod__(self, other: int) -> Index:
+        """For places that are not negative."""
+        return Index(self._builder, self._builder.srem(self.value, self._operand(other)))
+
     def repeat(
         self, carried: Sequence[Lanes], turn: Callable[[Index, Sequence[Lanes]], Sequence[Lanes]]
     ) -> list[Lanes]:

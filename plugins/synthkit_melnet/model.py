@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from synthkit.errors import ConfigError
 from synthkit.interfaces import Ability, Batch, GenerativeModel, Progress, Request
+from synthkit.sampling import evaluating, item_generators, label_indices
 from synthkit.specs import FeatureSpec
 from synthkit_melnet.conditions import curves
 from synthkit_melnet.config import MelNetConfig
 from synthkit_melnet.network import Given, Tier
+from synthkit_melnet.sampler import bias_of, sampled
 from synthkit_melnet.text import TextReader, encoded
 
 
@@ -90,9 +93,57 @@ class MelNet(GenerativeModel):
             else None,
         )
 
-    @torch.no_grad()
     def generate(
         self, request: Request, *, random: torch.Generator | None = None, progress: Progress | None = None
     ) -> Tensor:
-        """Features `[B, M, N]` in physical units, element by element."""
-        raise NotImplementedError
+        """Features `[B, M, N]` in physical units, element by element; nothing in them is below the spec's silence.
+
+        On the CPU an item has the same bits in any batch. Progress is told of elements.
+
+        Raises:
+            ConfigError: for a length, a label, a temperature, a prompt, conditions or texts that do not fit.
+        """
+        self._check(request)
+        reads = self.config.text
+        given = Given(
+            labels=label_indices(request.labels, self.labels, request.count, self.device),
+            conditions=None if request.conditions is None else request.conditions.to(self.device),
+            text=None if reads is None else encoded(request.texts or (), reads.alphabet, self.device),
+        )
+        with torch.no_grad(), evaluating(*self.tiers):
+            made = sampled(
+                self.tiers,
+                request.frames,
+                item_generators(request, random),
+                given,
+                prompt=None if request.prompt is None else request.prompt.to(self.device),
+                bias=bias_of(request.temperature),
+                progress=progress,
+            )
+        return made if self.spec.magnitude_eps else made.clamp(min=self.spec.silence)
+
+    def _check(self, request: Request) -> None:
+        """Raise `ConfigError` for what the model cannot serve."""
+        count, frames = request.count, request.frames
+        if frames < 1 or count < 1:
+            raise ConfigError(f"MelNet makes 1 or more clips of 1 or more frames, not {count} of {frames}")
+        if not 0 < request.temperature < math.inf:
+            raise ConfigError(f"a temperature is above 0 (1 is as learned), not {request.temperature}")
+        wanted: list[tuple[str, Tensor | None, tuple[int, int, int]]] = [
+            ("conditions", request.conditions, (count, len(self.config.conditions), frames))
+        ]
+        if request.prompt is not None:
+            length = request.prompt.shape[-1]
+            if not 1 <= length <= frames:
+                raise ConfigError(f"a prompt of {length} frames cannot begin a clip of {frames}")
+            wanted.append(("a prompt", request.prompt, (count, self.spec.n_mels, length)))
+        for name, values, shape in wanted:
+            if values is not None and tuple(values.shape) != shape:
+                raise ConfigError(f"MelNet needs {name} of shape {list(shape)}, not {list(values.shape)}")
+        if self.config.conditions and request.conditions is None:
+            names = ", ".join(self.config.conditions)
+            raise ConfigError(
+                f"MelNet follows curves ({names}): give conditions of shape {[count, len(self.config.conditions), frames]}"
+            )
+        if self.config.text is not None and len(request.texts or ()) != count:
+            raise ConfigError(f"MelNet reads texts: give one for each of {count} items, not {len(request.texts or ())}")
