@@ -51,6 +51,7 @@ def test_the_wheel_holds_code_plugins_recipes_and_data_and_nothing_else(wheel: P
         "synthkit_griffin_lim",
         "synthkit_gtzan",
         "synthkit_melgan",
+        "synthkit_melgan_vc",
         "synthkit_melnet",
         "synthkit_spectrogram_gan",
     }
