@@ -20,6 +20,8 @@ from synthkit_melnet.network import Tier
 
 _MOST_VALUES = 4096
 """Values of a band that a baseline is fitted to."""
+_QUIET, _LEAST_START = 0.1, 1e-3
+"""Factor of the last layer's first weights, so that its bias alone counts, and its least deviation before any learning."""
 
 
 class MelNetObjective(Objective):
@@ -36,9 +38,9 @@ class MelNetObjective(Objective):
     def __init__(self, config: MelNetObjectiveConfig, component: MelNet, engine: Engine) -> None:
         """Raises `ConfigError` for a tier that the model does not have."""
         count, wanted = component.config.tiers, config.tiers
-        for tier in wanted or ():
-            if tier > count:
-                raise ConfigError(f"tiers names tier {tier}, but the model has {count}")
+        for number in wanted or ():
+            if number > count:
+                raise ConfigError(f"the objective's tiers name tier {number}, but the model has {count}")
         self.config = config
         self.component = component
         self._engine = engine
@@ -69,18 +71,35 @@ class MelNetObjective(Objective):
         return self._optimisers
 
     def survey(self, batches: Iterable[Batch]) -> None:
-        """Fit the scaling of every tier and both baselines to the same crops."""
+        """Fit the scaling of every tier and both baselines to the same crops, and let each tier begin where all it knows is theirs."""
         seen = [batch.features for batch in batches]
         self.component.fit(seen)
         values = torch.cat([features.transpose(0, 1).flatten(1) for features in seen], dim=1)
-        every = -(-values.shape[1] // _MOST_VALUES)
         least = self.component.config.least_std * self.component.tiers[0].scaling.scale[:, 0]
         for baseline in self._baselines.values():
-            baseline.fit(values[:, ::every], least)
+            baseline.fit(_some(values, _MOST_VALUES), least)
+        whole = torch.cat(seen).transpose(1, 2)
+        for tier in self._tiers:
+            self._begin(tier, _some(tier.scaled(whole)[1].reshape(1, -1), 8 * _MOST_VALUES))
+
+    @torch.no_grad()
+    def _begin(self, tier: Tier, values: Tensor) -> None:
+        """Let a fresh tier say the same of every element at first: the mixture of all its values `[1, n]`, scaled.
+
+        A network that begins with normal distributions around 0 takes most of a short training to find out how often silence
+        occurs. The paper says nothing of how it begins.
+        """
+        sizes = self.component.config
+        all_alike = BandMixture(1, sizes.mixtures).to(values.device)
+        all_alike.fit(values, sizes.least_std)
+        std = (all_alike.log_std.exp() - sizes.least_std).clamp(min=_LEAST_START)  # the network adds it
+        tier.head.weight.mul_(_QUIET)
+        tier.head.bias.copy_(torch.cat([all_alike.mean, std.log(), all_alike.logits], dim=1)[0])
 
     def step(self, batch: Batch) -> Terms:
         """One update of each tier that learns."""
-        pieces, terms = self._engine.pieces(batch), {}
+        pieces = self._engine.pieces(batch)
+        terms: Terms = {}
         for tier in self._tiers:
             name = f"tier{tier.tier}"
             terms |= self._engine.learn(self._optimisers[name], pieces, partial(self._loss, tier))
@@ -100,7 +119,7 @@ class MelNetObjective(Objective):
 
     def _loss(self, tier: Tier, batch: Batch) -> tuple[Tensor, Terms]:
         """What a tier makes small, a mean over items and elements in its own units, and its terms."""
-        below, own = tier.scaled(batch.features)
+        below, own = tier.scaled(batch.features.transpose(1, 2))
         loss = -tier(own, below, self.component.given(batch)).log_prob(own).mean()
         return loss, {f"nats_tier{tier.tier}": loss + tier.log_scale().mean(), f"scaled_tier{tier.tier}": loss}
 
@@ -120,3 +139,8 @@ class MelNetObjective(Objective):
         """The mean of `values [B, M, N]` over the elements of the tiers that learn."""
         grid = values.transpose(1, 2)
         return torch.cat([grid[tier.own_place].flatten() for tier in self._tiers]).mean()
+
+
+def _some(values: Tensor, most: int) -> Tensor:
+    """Values evenly taken of `[M, n]`, so that there are at most `most`."""
+    return values[:, :: -(-values.shape[1] // most)]
