@@ -125,6 +125,8 @@ class FolderConfig(Config):
     """The folder, or its URL (`s3://bucket/music`); everything below it is searched."""
     labels: Literal["none", "folders"] = "none"
     """`folders`: the name of the folder directly below `root` is the clip's label."""
+    texts: Literal["none", "beside", "metadata"] = "none"
+    """What is said in a clip: `beside`, in the `.txt` file of its name; `metadata`, in a `metadata.csv` as LJSpeech has it."""
     exclude: tuple[str, ...] = ()
     """Patterns of paths below `root` to pass over, such as `drafts/*` or `*.ogg`; `*` also matches slashes."""
     validation: float = Field(default=0.1, ge=0, lt=1)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from synthkit import remote
 from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES
 from synthkit.builtin.config import FolderConfig
+from synthkit.builtin.texts import is_text, texts_beside, texts_of_tables
 from synthkit.errors import ClipReport, DatasetError
 from synthkit.interfaces import Clip, Dataset, Progress, Split
 from synthkit.storage import stamp, text_hash
@@ -84,6 +85,7 @@ class Folder(Dataset):
                     label=self._label(id),
                     licence=self._config.licence,
                     stamp=stamps[id],
+                    text=self._scan.texts.get(id, ""),
                 ),
                 splits[key],
             )
@@ -104,16 +106,23 @@ class Folder(Dataset):
 
 
 class _Scan:
-    """One walk through the tree: `files` by id, and what is `left_out`."""
+    """One walk through the tree: `files` by id, their `texts`, and what is `left_out`."""
 
     def __init__(self, config: FolderConfig) -> None:
         self._exclude, self._labelled = config.exclude, config.labels == "folders"
         if not remote.is_folder(config.root):
             raise DatasetError(f"the folder {str(config.root)!r} does not exist")
         self.files: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self._written: dict[str, remote.Place] = {}
         self.left_out: list[ClipReport] = []
         for relative, place, _ in remote.walk(config.root, self._cannot_enter):
             self._sort(relative, place)
+        if config.texts != "none":
+            read = texts_beside if config.texts == "beside" else texts_of_tables
+            self.texts, without = read(self.files, self._written)
+            self.left_out += without
+            self.files = {id: place for id, place in self.files.items() if id in self.texts}
 
     def _cannot_enter(self, relative: str, error: OSError) -> None:
         reason = f"the folder cannot be read: {error.strerror}"
@@ -123,6 +132,8 @@ class _Scan:
         id, suffix = _id(relative), PurePosixPath(relative).suffix.lower()
         if any(fnmatch.fnmatchcase(id, pattern) for pattern in self._exclude):
             return
+        if is_text(id):
+            self._written[id] = place
         if suffix in UNSUPPORTED_SUFFIXES:
             reason = f"{suffix} is a format that is not supported; convert it to flac or wav"
             self.left_out.append(ClipReport(id=id, code="unsupported", reason=reason))
