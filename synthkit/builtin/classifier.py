@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from synthkit.audio import Audio
 from synthkit.builtin.config import ClassifierConfig
 from synthkit.interfaces import Embedding, Progress
 from synthkit.specs import FeatureSpec
-from synthkit.training.classifier import Classifier, fit
+from synthkit.training.classifier import Classifier, audible, fit
 
 
 class ClassifierEmbedding(Embedding):
@@ -25,7 +24,7 @@ class ClassifierEmbedding(Embedding):
 
     def __init__(self, config: ClassifierConfig, spec: FeatureSpec, labels: tuple[str, ...]) -> None:
         self.config, self.labels = config, labels
-        self.spec = spec if spec.log != "none" else replace(spec, log="log10", floor=max(spec.floor, 1e-5))
+        self.spec = audible(spec)
         self.network = Classifier(spec.n_mels, labels)
 
     @property

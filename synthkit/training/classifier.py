@@ -7,6 +7,7 @@ belongs to the label that it is taken for. It is small and learns from few clips
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from synthkit.errors import ConfigError, nearest
 from synthkit.interfaces import Progress
 from synthkit.scaling import FeatureScaling
+from synthkit.specs import FeatureSpec
 from synthkit.training.engine import seeded
 
 POINTS = 32
@@ -91,6 +93,11 @@ class Classifier(nn.Module):
         finally:
             self.train(was_training)
         return np.concatenate(pieces)
+
+
+def audible(spec: FeatureSpec) -> FeatureSpec:
+    """The spec of what is heard where features of `spec` are made: itself, or with a logarithm where it has none."""
+    return spec if spec.log != "none" else replace(spec, log="log10", floor=max(spec.floor, 1e-5))
 
 
 def level_free(features: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ what is made is held against the floor (real against real) and the ceiling (nois
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 NEIGHBOURS = 3
@@ -69,14 +71,15 @@ def density_coverage(real: np.ndarray, made: np.ndarray, k: int = WIDER_NEIGHBOU
     return float(inside.sum(0).mean() / k), float(inside.any(1).mean())
 
 
-def diversity(points: np.ndarray) -> float:
-    """The mean distance of two different points; nan for fewer than two.
+def diversity(points: np.ndarray, clips: Sequence[str] = ()) -> float:
+    """The mean distance of two points, of different clips where `clips` names that of each; nan where there are no two.
 
-    >>> diversity(np.array([[0.0], [3.0], [3.0]]))
-    2.0
+    >>> diversity(np.array([[0.0], [3.0], [3.0]])), diversity(np.array([[0.0], [3.0], [3.0]]), ["a", "b", "b"])
+    (2.0, 3.0)
     """
-    count = len(points)
-    return float(distances(points, points).sum() / (count * (count - 1))) if count > 1 else float("nan")
+    names = np.array(clips or range(len(points)))
+    apart = names[:, None] != names[None, :]
+    return float(distances(points, points)[apart].mean()) if apart.any() else float("nan")
 
 
 def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

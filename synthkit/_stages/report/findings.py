@@ -9,6 +9,7 @@ from typing import Any
 from synthkit._recipe.model import Recipe
 from synthkit._run.events import Event
 from synthkit._run.folder import RunFolder
+from synthkit._stages.generation.judgement import Judgement
 from synthkit._stages.report import scores
 from synthkit._stages.report.scores import Result, finite
 from synthkit._stages.report.sources import DataSummary, History, Item, Version
@@ -30,6 +31,10 @@ class Findings:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     """What was found wrong with the training, and rollbacks."""
+    judgement: Judgement | None = None
+    """What was found of the model's clips."""
+    not_judged: str = ""
+    """Why there is no judgement of a model that should have one."""
 
     @property
     def title(self) -> str:
@@ -94,6 +99,8 @@ def figures(findings: Findings) -> dict[str, Any]:
         "title": findings.title,
         "summary": sentence(findings),
         "scores": [scores.to_json(result) for result in findings.results],
+        "evaluation": None if findings.judgement is None else findings.judgement.to_json(),
+        "not_evaluated": findings.not_judged or None,
         "validation": {part: _validation(history) for part, history in findings.history.items()},
         "steps": dict(_trained(findings)),
         "noticed": [asdict(event) for event in findings.events],

@@ -10,6 +10,7 @@ from string import Template
 
 from synthkit import __version__
 from synthkit._run.reporter import Reporter
+from synthkit._stages.generation.section import section
 from synthkit._stages.report.findings import Findings, sentence
 from synthkit._stages.report.listening import listening
 from synthkit._stages.report.markup import Markup, content, element
@@ -27,6 +28,7 @@ def render(findings: Findings, reporter: Reporter) -> str:
     """The page as text."""
     sections = [
         ("listen", "Listen", listening(findings, reporter)),
+        *_model(findings),
         ("scores", "Scores", score_table(findings)),
         ("learning", "Learning", learning(findings)),
         ("data", "Data", data_section(findings)),
@@ -34,6 +36,15 @@ def render(findings: Findings, reporter: Reporter) -> str:
         ("environment", "Environment", environment_section(findings)),
     ]
     return document(f"{findings.title} · synthkit report", _header(findings), sections)
+
+
+def _model(findings: Findings) -> list[tuple[str, str, Markup]]:
+    """The part about the model, where there is one that was to be judged."""
+    if findings.judgement is not None:
+        return [("model", "Model", section(findings.judgement))]
+    if findings.not_judged:
+        return [("model", "Model", element("p", f"The model is not judged: {findings.not_judged}.", class_="note"))]
+    return []
 
 
 def document(

@@ -125,4 +125,20 @@
       }
     });
   }
+
+  // The gallery of a model's clips: a picture plays its sound, one at a time.
+  const cells = [...document.querySelectorAll(".gallery .cell")];
+  for (const cell of cells) {
+    const sound = cell.nextElementSibling;
+    const show = () => cell.setAttribute("aria-pressed", String(!sound.paused));
+    for (const event of ["play", "pause", "ended"]) sound.addEventListener(event, show);
+    cell.addEventListener("click", () => {
+      const starts = sound.paused;
+      document.querySelectorAll("audio").forEach((other) => other.pause());
+      if (starts) {
+        sound.currentTime = 0;
+        play(sound);
+      }
+    });
+  }
 })();

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 from synthkit._catalog import Catalog
+from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Block, Recipe
 from synthkit._run.events import read_events
 from synthkit._run.folder import RunFolder, write_text
 from synthkit._run.reporter import Reporter
+from synthkit._stages.generate import Parts
+from synthkit._stages.generation.judgement import Judgement
+from synthkit._stages.generation.stage import Case, judge
 from synthkit._stages.report import environment, scores
 from synthkit._stages.report.findings import Findings, figures
 from synthkit._stages.report.sources import read_data, read_history, read_items, read_stage_seconds
+from synthkit.errors import SynthkitError
+from synthkit.interfaces import GenerativeModel, Vocoder
 from synthkit.storage import write_json
 
 
@@ -29,6 +37,7 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
 
     items = read_items(run)
     device = pick_device(next((training.settings.device for training in recipe.train), "auto"))
+    judgement, not_judged = _judged(recipe, run, str(device), catalog, reporter)
     results = scores.compute(recipe.metrics, recipe.spec, items, catalog, reporter)
     for result in results:
         if result.problem:
@@ -42,6 +51,8 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
         data=read_data(run),
         environment=environment.describe(str(device), _plugins(recipe)),
         stage_seconds=read_stage_seconds(run),
+        judgement=judgement,
+        not_judged=not_judged,
         events=tuple(event for event in read_events(run) if event.kind in ("finding", "rollback")),
     )
     content = figures(findings)
@@ -51,8 +62,41 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
         reporter.say(f"report: {line}")
 
 
+def _judged(
+    recipe: Recipe, run: RunFolder, device: str, catalog: Catalog, reporter: Reporter
+) -> tuple[Judgement | None, str]:
+    """What is found of the model's clips, or why nothing could be."""
+    wanted, voice = recipe.report.evaluate, recipe.vocoder or next(iter(recipe.compare), None)
+    if recipe.model is None or voice is None or not wanted.count:
+        return None, ""
+    prepared = Prepared.open(run.data_file)
+    parts = Parts(recipe, run, catalog, prepared.labels, torch.device(device), reporter)
+    try:
+        model = parts.trained(recipe.model)
+        vocoder = parts.trained(voice) if voice is recipe.vocoder else parts.beside(voice)
+        assert isinstance(model, GenerativeModel)
+        assert isinstance(vocoder, Vocoder)
+        case = Case(
+            name=recipe.model.offered.offer.name,
+            model=model,
+            voices=((voice.offered.offer.name, vocoder),),
+            prepared=prepared,
+            embedding=recipe.embedding,
+            count=wanted.count,
+            seconds=wanted.seconds,
+            seed=recipe.seed,
+            temperature=recipe.generate.temperature,
+            texts=recipe.generate.texts or (),
+            batch=recipe.generate.batch,
+        )
+        return judge(case, catalog, reporter), ""
+    except SynthkitError as error:
+        reporter.warn(f"report: the model is not judged: {error}")
+        return None, str(error)
+
+
 def _summary(content: Mapping[str, Any]) -> Iterator[str]:
-    """The page's main figures in a few words: how far each validation term fell, and the first metric of each version."""
+    """The page's main figures in a few words: how far each validation term fell, the first metric of each version, the model."""
     for part, terms in content["validation"].items():
         for name, ends in terms.items():
             if ends["first"] is not None and ends["last"] is not None:
@@ -61,6 +105,8 @@ def _summary(content: Mapping[str, Any]) -> Iterator[str]:
         first = content["scores"][0]["name"]
         scores = [score for score in content["scores"] if score["name"] == first and score["value"] is not None]
         yield f"{first} is " + ", ".join(f"{score['value']:.3g} ({score['version']})" for score in scores)
+    if content["evaluation"]:
+        yield from content["evaluation"]["says"]
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
