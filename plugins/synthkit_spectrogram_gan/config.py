@@ -91,6 +91,6 @@ class SpectrogramGANObjectiveConfig(Config):
     """Of Adam, for both networks."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Of the critic; null: as in the model's preset."""
-    critic_noise: float = Field(default=0.0, ge=0)
+    critic_noise: float = Field(default=0.2, ge=0)
     """Deviation of normal noise that is added to every map, real or made, before the critic hears it; maps lie between -1 and 1.
     With some (0.1 to 0.3) the two can never be told apart by a trifle, and the critic does not win in its first steps."""
