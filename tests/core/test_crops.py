@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -135,6 +136,31 @@ class TestCrops:
         assert max(ends) == pytest.approx(0.2, abs=1e-5)  # the crop that starts at sample 1
         assert min(ends) == pytest.approx(0.2 * 3999 / 4000, abs=1e-5)  # and the one at sample 0
 
+    def test_at_the_start_every_clip_is_as_likely_and_begins(self, prepared: Prepared) -> None:
+        source = crops(prepared, batch=16, at="start")
+        batches = [source.batch(step) for step in range(200)]
+        clips = Counter(clip for batch in batches for clip in batch.clips)
+        total = sum(clips.values())
+        for name in LENGTHS:
+            assert clips[name] / total == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / total))
+        peaks = {entry.id: entry.peak for entry in prepared.entries()}
+        for row, clip in zip(batches[0].audio, batches[0].clips, strict=True):
+            assert row[0] == pytest.approx(peaks[clip] / LENGTHS[clip], abs=1e-4)
+
+    def test_texts_are_those_of_the_clips_where_there_are_any(self, prepared: Prepared) -> None:
+        assert crops(prepared).batch(0).texts is None
+        entries = tuple(replace(entry, text=f"this is {entry.id}") for entry in prepared.entries()[1:])
+        said = Prepared(
+            sample_rate=RATE,
+            labels=prepared.labels,
+            dataset={},
+            entries=(prepared.entries()[0], *entries),
+            unreadable=(),
+            cache=prepared.cache,
+        )
+        batch = crops(said, batch=16).batch(0)
+        assert batch.texts == tuple("" if clip == "a" else f"this is {clip}" for clip in batch.clips)
+
     def test_each_clip_is_scaled_to_the_peak(self, prepared: Prepared) -> None:
         whole = crops(prepared, crop_samples=12000, peak=0.95, batch=16).batch(0)
         assert np.abs(whole.audio).max(axis=1) == pytest.approx(0.95, abs=1e-4)
@@ -180,6 +206,15 @@ class TestPrepared:
         assert again.entries() == prepared.entries()
         assert (again.labels, again.sample_rate, again.dataset) == (("even", "odd"), RATE, {"name": "ramps"})
         assert same(crops(again).batch(3), crops(prepared).batch(3))
+
+    def test_one_that_was_saved_before_there_were_texts_opens(self, prepared: Prepared, tmp_path: Path) -> None:
+        file = tmp_path / "data.json"
+        prepared.save(file)
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for clip in content["clips"]:
+            del clip["text"]
+        file.write_text(json.dumps(content), encoding="utf-8")
+        assert Prepared.open(file).entries() == prepared.entries()
 
     def test_read_gives_what_was_asked(self, prepared: Prepared) -> None:
         entry = prepared.entries()[1]
