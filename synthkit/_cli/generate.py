@@ -104,13 +104,13 @@ def command(
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
     from synthkit._stages.asking import Wish, new_items
-    from synthkit._stages.generate import Source
+    from synthkit._stages.generate import Source, find_voices
     from synthkit.interfaces import GenerativeModel
 
     folder = RunFolder(run).require()
     model, meta = load_component(_checkpoint(context, folder), context.catalog, pick_device(device))
     assert isinstance(model, GenerativeModel)
-    voices = _voices(context, folder, vocoders, model)
+    voices = find_voices(vocoders, folder, model, context.catalog, say=context.reporter.warn)
     wish = Wish(
         seconds=seconds,
         seeds=tuple(seed + number for number in range(count)),
@@ -143,30 +143,6 @@ def _checkpoint(context: Context, folder: RunFolder) -> Path:
             "`synthkit vocode`"
         )
     return checkpoint
-
-
-def _voices(context: Context, run: RunFolder, wanted: tuple[str, ...], model: GenerativeModel) -> list[Voice]:
-    """The vocoders, each for features that the model's lead to exactly: that is known before the clips are made."""
-    from synthkit._stages.generate import Voice, plain_vocoder
-    from synthkit._stages.loading import load_vocoder
-    from synthkit.errors import ConfigError
-    from synthkit.specs import conversion
-
-    own = (str(run.path),) if run.best("vocoder") else (None,)
-    voices: list[Voice] = []
-    for one in wanted or own:
-        if one is not None and Path(one).expanduser().is_dir():
-            vocoder = load_vocoder(one, context.catalog, say=context.reporter.warn)
-            name = Path(one).expanduser().resolve().name
-        else:
-            vocoder = plain_vocoder(one, model.spec, context.catalog)
-            name = one or type(vocoder).__name__
-        conversion(model.spec, vocoder.spec, giver="the model", needer=f"the vocoder {one or name!r}")
-        if any(voice.name == name for voice in voices):
-            raise ConfigError(f"--vocoder: there are two of the name {name!r}")
-        vocoder.to(model.device)
-        voices.append(Voice(name=name, role="vocoder", vocoder=vocoder))
-    return voices
 
 
 def _real(file: Path | None, model: GenerativeModel, seconds: float) -> tuple[Real, ...]:

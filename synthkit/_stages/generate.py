@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,18 +15,18 @@ from synthkit._catalog import Catalog
 from synthkit._data.prepared import Entry, Prepared
 from synthkit._recipe.model import Block, Recipe
 from synthkit._run.checkpoint import load_component
-from synthkit._run.damage import best_good
+from synthkit._run.damage import Say, best_good
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.asking import Item, Real, Wish, new_items, require_label
-from synthkit._stages.loading import fresh_part, named_vocoder, part_from, part_of, require_ready
+from synthkit._stages.loading import fresh_part, load_vocoder, named_vocoder, part_from, part_of, require_ready
 from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
 from synthkit.errors import ConfigError, RunError
 from synthkit.interfaces import Component, GenerativeModel, Split, Vocoder
-from synthkit.specs import FeatureSpec
+from synthkit.specs import FeatureSpec, conversion
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
 
@@ -284,6 +285,42 @@ def plain_vocoder(name: str | None, spec: FeatureSpec, catalog: Catalog) -> Voco
         name = plain[0].full_name
     require_ready(name, catalog)
     return named_vocoder(name, spec, catalog)
+
+
+def find_voices(
+    wanted: Sequence[str], run: RunFolder, model: GenerativeModel, catalog: Catalog, *, say: Say
+) -> list[Voice]:
+    """The vocoders that make a model's clips heard, each for features that the model's lead to exactly.
+
+    Args:
+        wanted: Runs, or names of vocoders that need no training; empty: the vocoder of the model's own run, or the first that
+            needs no training.
+        run: The model's own run.
+        model: The model.
+        catalog: Where vocoders are found.
+        say: Is told where a checkpoint is damaged and another is used.
+
+    Raises:
+        ConfigError: one has to be trained first, or two have the same name.
+        UnknownName: it is neither a run nor a vocoder.
+        RunError, CheckpointError: a folder that is no run, or has no vocoder.
+        SpecMismatch: its features are others.
+    """
+    own = (str(run.path),) if run.best("vocoder") else (None,)
+    voices: list[Voice] = []
+    for one in wanted or own:
+        if one is not None and Path(one).expanduser().is_dir():
+            vocoder = load_vocoder(one, catalog, say=say)
+            name = Path(one).expanduser().resolve().name
+        else:
+            vocoder = plain_vocoder(one, model.spec, catalog)
+            name = one or type(vocoder).__name__
+        conversion(model.spec, vocoder.spec, giver="the model", needer=f"the vocoder {one or name!r}")
+        if any(voice.name == name for voice in voices):
+            raise ConfigError(f"--vocoder: there are two of the name {name!r}")
+        vocoder.to(model.device)
+        voices.append(Voice(name=name, role="vocoder", vocoder=vocoder))
+    return voices
 
 
 def safe_name(text: str) -> str:
