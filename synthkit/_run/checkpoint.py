@@ -29,7 +29,7 @@ from synthkit._run.folder import read_meta, step_name
 from synthkit._run.learner import Learner
 from synthkit._run.weights import learned_networks, load_networks, read_weights, verify
 from synthkit.errors import CheckpointError, PluginError, UnknownName
-from synthkit.interfaces import Component, GenerativeModel
+from synthkit.interfaces import Component
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
@@ -131,8 +131,6 @@ def load_component(
     component.to(device)
     for network in component.networks.values():
         network.eval()
-    if isinstance(component, GenerativeModel):
-        component.labels = tuple(meta["labels"])
     return component, meta
 
 
