@@ -20,8 +20,8 @@ from synthkit_melnet.network import Tier
 
 _MOST_VALUES = 4096
 """Values of a band that a baseline is fitted to."""
-_QUIET, _LEAST_START = 0.1, 1e-3
-"""Factor of the last layer's first weights, so that its bias alone counts, and its least deviation before any learning."""
+_LEAST_START = 1e-3
+"""Least standard deviation of a tier before any learning, beside the `least_std` that is added to each."""
 
 
 class MelNetObjective(Objective):
@@ -93,7 +93,7 @@ class MelNetObjective(Objective):
         all_alike = BandMixture(1, sizes.mixtures).to(values.device)
         all_alike.fit(values, sizes.least_std)
         std = (all_alike.log_std.exp() - sizes.least_std).clamp(min=_LEAST_START)  # the network adds it
-        tier.head.weight.mul_(_QUIET)
+        tier.head.weight.zero_()
         tier.head.bias.copy_(torch.cat([all_alike.mean, std.log(), all_alike.logits], dim=1)[0])
 
     def step(self, batch: Batch) -> Terms:
