@@ -22,11 +22,12 @@ from synthkit._stages.asking import BATCH, Real, Wish, new_items, real_clip
 from synthkit._stages.evaluate import evaluate as evaluate_vocoders
 from synthkit._stages.evaluation.measuring import Evaluation
 from synthkit._stages.generate import plain_vocoder
+from synthkit._stages.generation.of_run import ModelEvaluation, evaluate_model
 from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
 from synthkit._stages.synthesis import Features, extract, resynthesise
 from synthkit.audio import Audio
-from synthkit.errors import PluginError
+from synthkit.errors import ConfigError, PluginError
 from synthkit.interfaces import (
     Component,
     Dataset,
@@ -323,30 +324,75 @@ def run(
         )
 
 
+@overload
 def evaluate(
     *vocoders: str | Path,
     data: str,
     output: str | Path,
     split: Split | None = "test",
-    count: int = 20,
-    seconds: float = 5.0,
+    count: int | None = None,
+    seconds: float | None = None,
     metrics: Sequence[str] = (),
     seed: int = 0,
     device: str = "auto",
     **settings: Any,
-) -> Evaluation:
-    """Hold vocoders against each other on clips of the data set `data` with `settings`, as `synthkit evaluate` does.
+) -> Evaluation: ...
+@overload
+def evaluate(
+    run: str | Path,
+    /,
+    *,
+    output: str | Path,
+    voices: Sequence[str | Path] = (),
+    embedding: str = "classifier",
+    count: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> ModelEvaluation: ...
+def evaluate(
+    *named: str | Path,
+    data: str | None = None,
+    output: str | Path,
+    split: Split | None = "test",
+    count: int | None = None,
+    seconds: float | None = None,
+    metrics: Sequence[str] = (),
+    voices: Sequence[str | Path] = (),
+    embedding: str = "classifier",
+    seed: int = 0,
+    device: str = "auto",
+    **settings: Any,
+) -> Evaluation | ModelEvaluation:
+    """Judge vocoders on the clips of a data set, or without `data` the model of one run; as `synthkit evaluate` does.
 
-    `synthkit.evaluate("runs/a", "griffin-lim:iterations=32", data="folder", root="~/music", output="evaluation")` writes the
-    sounds, `evaluation.html` and `evaluation.json` into `output` and returns what they say. `split=None` takes all clips.
-    Raises `SynthkitError` where something that is named is not there or cannot be used.
+    `synthkit.evaluate("runs/a", "griffin-lim:iterations=32", data="folder", root="~/music", output="evaluation")` holds vocoders
+    against each other on 20 clips of 5 s of the data set `data` with `settings`; `split=None` takes all clips.
+
+    `synthkit.evaluate("runs/cmelgan-tones", output="evaluation")` makes 48 clips of 2 s with the model of that run, heard by
+    `voices` (runs, or vocoders without training; by default the run's own), and holds them against real clips that it has not
+    learned from: `.judgement` has every figure with its floor and its ceiling.
+
+    Either writes sounds or pictures, `evaluation.html` and `evaluation.json` into `output` and returns what they say. Raises
+    `SynthkitError` where something that is named is not there or cannot be used.
     """
+    folder, reporter = Path(output).expanduser(), _LogReporter()
+    length: dict[str, Any] = {"count": count, "seconds": seconds, "seed": seed, "device": device}
+    given = {name: value for name, value in length.items() if value is not None}
+    names = [str(one) for one in named]
+    if data is None:
+        if len(names) != 1 or settings:
+            raise ConfigError(
+                "without `data`, the model of one run is judged; vocoders need the name of a data set as `data`"
+            )
+        heard = [str(voice) for voice in voices]
+        return evaluate_model(
+            names[0], _catalog(), folder, vocoders=heard, embedding=embedding, reporter=reporter, **given
+        )
     offered, config = _catalog().configure("dataset", data, settings)
     source = Source(catalog=_catalog(), offered=offered, config=config)
-    chosen: dict[str, Any] = {"split": split, "count": count, "seconds": seconds, "metrics": metrics, "seed": seed}
-    names = [str(vocoder) for vocoder in vocoders]
     return evaluate_vocoders(
-        names, source, _catalog(), Path(output).expanduser(), **chosen, device=device, reporter=_LogReporter()
+        names, source, _catalog(), folder, split=split, metrics=metrics, reporter=reporter, **given
     )
 
 

@@ -1,4 +1,4 @@
-"""`synthkit evaluate RUN|NAME ... --data WHAT`."""
+"""`synthkit evaluate RUN|NAME ... --data WHAT` for vocoders, `synthkit evaluate RUN` for a model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 from synthkit._cli.context import Context
+from synthkit.errors import ConfigError
 from synthkit.values import SPLITS
 
 if TYPE_CHECKING:
     from synthkit._stages.evaluation.measuring import Evaluation
+    from synthkit._stages.generation.judgement import Judgement
 
 
 @click.command("evaluate")
 @click.argument("vocoders", nargs=-1, required=True, metavar="RUN|NAME...")
 @click.option(
-    "--data", "what", required=True, metavar="WHAT", help="A data set by name, a folder of recordings, or a recipe."
+    "--data",
+    "what",
+    metavar="WHAT",
+    help="For vocoders: a data set by name, a folder of recordings, or a recipe. Without it, the model of RUN is judged.",
 )
 @click.option(
     "--set",
@@ -34,13 +39,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="The clips to take, spread evenly over the split.",
 )
-@click.option("--count", default=20, show_default=True, type=click.IntRange(min=1), help="Clips at most.")
+@click.option("--count", type=click.IntRange(min=1), help="Clips at most.  [default: 20; for a model 48 new ones]")
 @click.option(
     "--seconds",
-    default=5.0,
-    show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Length of the crop in the middle of each clip.",
+    help="Length of the crop in the middle of each clip.  [default: 5; for a model 2, the length of its clips]",
 )
 @click.option(
     "-o",
@@ -51,35 +54,63 @@ if TYPE_CHECKING:
     help="Folder for sounds, page and numbers; what is there already is not made again.",
 )
 @click.option("--metric", "metrics", multiple=True, help="A metric; may be repeated.  [default: all]")
-@click.option("--seed", default=0, show_default=True, help="For vocoders that draw random numbers.")
+@click.option(
+    "--vocoder",
+    "voices",
+    multiple=True,
+    metavar="RUN|NAME",
+    help="For a model: what makes its clips heard; may be repeated.  [default: the run's own, else one without training]",
+)
+@click.option("--embedding", metavar="NAME", help="For a model: what compares its clips.  [default: classifier]")
+@click.option(
+    "--seed", default=0, show_default=True, help="For vocoders that draw random numbers, and a model's clips."
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the content of evaluation.json instead of the tables.")
 @click.pass_context
 def command(
     ctx: click.Context,
     vocoders: tuple[str, ...],
-    what: str,
+    what: str | None,
     settings: tuple[str, ...],
     split: str,
-    count: int,
-    seconds: float,
+    count: int | None,
+    seconds: float | None,
     output: Path,
     metrics: tuple[str, ...],
+    voices: tuple[str, ...],
+    embedding: str | None,
     seed: int,
     device: str,
     as_json: bool,
 ) -> None:
-    """Take real clips through vocoders and back, side by side: all metrics, and a page to listen to, blind too.
+    """Judge vocoders on the clips of a data set, or the model of a run on new clips.
+
+    With --data: take real clips through vocoders and back, side by side: all metrics, and a page to listen to, blind too.
 
     A vocoder is RUN (a run or checkpoint folder), or NAME, one that needs no training, with settings where wanted:
     griffin-lim:iterations=32,preset=hifi-gan. Each works on its own features at its own rate; a NAME without a preset on
     those of the first RUN, or melgan's. They are compared at the lowest of their rates.
 
     The exit code is 1 if a vocoder made none of the clips.
+
+    Without --data: make new clips with the model of RUN and hold them against real clips that it has not learned from, with
+    a floor (real against real) and a ceiling (noise) beside every figure; repeated clips and pieces of training clips are
+    named.
     """
+    context: Context = ctx.obj
+    given = (
+        {"--set": settings, "--metric": metrics} if what is None else {"--vocoder": voices, "--embedding": embedding}
+    )
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name} is for {'vocoders, with --data' if what is None else 'a model, without --data'}")
+    if what is None:
+        _model(context, vocoders, output, voices, embedding, count, seconds, seed, device, as_json=as_json)
+        return
+
     from synthkit._cli.data import find_source
 
-    context: Context = ctx.obj
     source = find_source(what, settings, context)
 
     from synthkit._stages.evaluate import evaluate  # torch comes with it, and a mistake above needs none
@@ -91,8 +122,8 @@ def command(
         output,
         called=what.rstrip("/").rsplit("/", 1)[-1],
         split=next((name for name in SPLITS if name == split), None),
-        count=count,
-        seconds=seconds,
+        count=count or 20,
+        seconds=seconds or 5.0,
         metrics=metrics,
         seed=seed,
         device=device,
@@ -116,3 +147,53 @@ def _show(context: Context, evaluation: Evaluation) -> None:
     for note in notes(evaluation):
         click.echo(note)
     click.echo(f"page: {evaluation.page}")
+
+
+def _model(
+    context: Context,
+    runs: tuple[str, ...],
+    output: Path,
+    voices: tuple[str, ...],
+    embedding: str | None,
+    count: int | None,
+    seconds: float | None,
+    seed: int,
+    device: str,
+    *,
+    as_json: bool,
+) -> None:
+    from synthkit._stages.generation.of_run import COUNT, SECONDS, evaluate_model, has_model
+
+    if len(runs) > 1 or not has_model(runs[0]):
+        raise ConfigError(
+            "vocoders are evaluated on the clips of a data set: add --data"
+            + (", or name one run with a model" if len(runs) > 1 else f"; {runs[0]!r} is no run with a model")
+        )
+    evaluation = evaluate_model(
+        runs[0],
+        context.catalog,
+        output,
+        vocoders=voices,
+        embedding=embedding or "classifier",
+        count=count or COUNT,
+        seconds=seconds or SECONDS,
+        seed=seed,
+        device=device,
+        reporter=context.reporter,
+    )
+    if as_json:
+        click.echo(json.dumps(evaluation.to_json(), indent=1))
+    else:
+        _show_judgement(context, evaluation.judgement)
+        click.echo(f"page: {evaluation.page}")
+
+
+def _show_judgement(context: Context, judgement: Judgement) -> None:
+    from synthkit._cli.tables import show_table
+    from synthkit._stages.generation.text import as_tables, notes
+
+    for columns, rows in as_tables(judgement):
+        show_table(context, columns, rows)
+        click.echo()
+    for note in notes(judgement):
+        click.echo(note)

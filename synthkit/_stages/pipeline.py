@@ -319,7 +319,7 @@ def _stage_function(name: str, spread: Spread) -> Stage:
         from synthkit._stages.generate import generate
 
         return generate
-    from synthkit._stages.report import report
+    from synthkit._stages.report.stage import report
 
     return report
 

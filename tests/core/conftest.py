@@ -19,7 +19,7 @@ from synthkit._recipe.load import load_text
 from synthkit._recipe.model import Recipe
 from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
-from synthkit._stages.report import report
+from synthkit._stages.report.stage import report
 from synthkit.audio import Audio
 
 RATE = 22050

@@ -219,7 +219,7 @@ def test_the_best_figure_of_a_metric_is_marked(report_run: Any) -> None:
 
 def test_without_generated_clips_it_says_which_stage_to_run(empty_report_run: Any) -> None:
     from synthkit._run.reporter import Reporter
-    from synthkit._stages.report import report
+    from synthkit._stages.report.stage import report
 
     run = empty_report_run
     with pytest.raises(RunError, match="run the generate stage first"):

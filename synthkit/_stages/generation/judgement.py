@@ -183,10 +183,16 @@ def _near(judgement: Judgement) -> Iterator[str]:
     if made is None or not floor or not ceiling:
         return
     times, share = made / floor, made / ceiling
-    far = " They are far from the real" if times > MUCH else " They are near the real"
+    verdict = (
+        "near the real"
+        if times <= MUCH
+        else "nearer to noise than to the real"
+        if share > 0.5
+        else "apart from the real"
+    )
     yield (
-        f"Their Frechet distance from real clips is {figure(times)} times that of other real clips, and {figure(share)} times "
-        f"that of noise.{far}{', as noise is' if share > 1 / MUCH and times > MUCH else ''}."
+        f"The new clips are {verdict}: their Frechet distance is {figure(times)} times that of other real clips (the floor), "
+        f"and {figure(share)} times that of noise (the ceiling)."
     )
 
 
