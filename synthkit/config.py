@@ -70,6 +70,22 @@ class PartConfig(Config):
         """
         return None
 
+    def parameters(self, spec: FeatureSpec) -> int | None:
+        """How many parameters the networks have for features of `spec`, without what depends on the labels; `synthkit check`
+        says it. None: not known without building them.
+        """
+        return None
+
+
+class ObjectiveConfig(Config):
+    """Settings of an objective that can say what it takes; any other objective's are a plain `Config`."""
+
+    def memory(self, part: PartConfig, spec: FeatureSpec, batch: int, frames: int) -> int | None:
+        """About how many bytes a step of the part takes on `batch` crops of `frames` frames in fp32, at its highest and beside
+        what the process itself takes; `synthkit check` says it. None: not known.
+        """
+        return None
+
 
 def field_docs(cls: type) -> dict[str, str]:
     """What the fields of a class mean: the `Field(description=...)` of each, else the docstring below it in the source.

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from synthkit.config import Config, PartConfig
+from synthkit.config import Config, ObjectiveConfig, PartConfig
 from synthkit.errors import ConfigError
 from synthkit.specs import FeatureSpec
+from synthkit.values import Ability
+from synthkit_melnet.sizes import parameters, training_bytes
 from synthkit_melnet.tiers import halvings
 
 Preset = Literal["small", "tiny", "blizzard", "maestro", "voxceleb2", "blizzard-tts", "cmelgan", "32-band"]
@@ -105,6 +107,17 @@ class MelNetConfig(PartConfig):
         """How many tiers there are."""
         return len(self.layers)
 
+    def abilities(self) -> frozenset[Ability]:
+        """It continues clips and varies less or more; it follows curves and reads texts where it learned to."""
+        able: set[Ability] = {"continue", "temperature"}
+        able |= {"conditions"} if self.conditions else set()
+        able |= {"text"} if self.text else set()
+        return frozenset(able)
+
+    def parameters(self, spec: FeatureSpec) -> int:
+        """Of all tiers, without the tables of labels: two rows of `hidden` numbers for each label in each tier."""
+        return sum(parameters(self, spec.n_mels))
+
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` where there are too few bands for the tiers, or features are linear.
 
@@ -125,7 +138,7 @@ class MelNetConfig(PartConfig):
             )
 
 
-class MelNetObjectiveConfig(Config):
+class MelNetObjectiveConfig(ObjectiveConfig):
     """How MelNet learns: maximum likelihood, each tier by itself with an optimiser of its own. The defaults are the paper's."""
 
     optimiser: Literal["rmsprop", "adam"] = "rmsprop"
@@ -147,3 +160,15 @@ class MelNetObjectiveConfig(Config):
         if self.tiers is not None and len(set(self.tiers)) < len(self.tiers):
             raise ValueError("tiers has a number twice")
         return self
+
+    def memory(self, part: PartConfig, spec: FeatureSpec, batch: int, frames: int) -> int | None:
+        """What a step takes where one tier learns after the other; most of it is kept for the gradient of the largest grid.
+
+        >>> spec = FeatureSpec(sample_rate=22050, n_fft=1536, hop_length=256, n_mels=256)
+        >>> blizzard, plain = MelNetConfig(preset="blizzard"), MelNetObjectiveConfig()
+        >>> [round(how.memory(blizzard, spec, 1, 862) / 1e9) for how in (plain, MelNetObjectiveConfig(checkpointing=True))]
+        [40, 20]
+        """
+        if not isinstance(part, MelNetConfig):
+            return None
+        return training_bytes(part, spec.n_mels, batch, frames, self.tiers, self.checkpointing)

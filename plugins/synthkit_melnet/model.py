@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from synthkit.errors import ConfigError
-from synthkit.interfaces import Ability, Batch, GenerativeModel, Progress, Request
+from synthkit.interfaces import Batch, GenerativeModel, Progress, Request
 from synthkit.sampling import evaluating, item_generators, label_indices
 from synthkit.specs import FeatureSpec
 from synthkit_melnet.conditions import curves
@@ -35,10 +35,7 @@ class MelNet(GenerativeModel):
         self.spec = spec
         self.labels = labels if config.by_label else ()
         self.tiers = [self._tier(tier) for tier in range(1, config.tiers + 1)]
-        abilities: set[Ability] = {"continue", "temperature"}
-        abilities |= {"conditions"} if config.conditions else set()
-        abilities |= {"text"} if config.text else set()
-        self.abilities = frozenset(abilities)
+        self.abilities = config.abilities()
 
     def _tier(self, tier: int) -> Tier:
         sizes, reads = self.config, self.config.text if tier == 1 else None

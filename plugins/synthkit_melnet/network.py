@@ -6,6 +6,7 @@ holds its own scaling, so that tiers that learned apart, from whatever data, fit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,7 @@ class Tier(nn.Module):
     """
 
     checkpointing: bool = False
-    """Whether the backward pass computes each layer's activations anew instead of keeping them."""
+    """Whether the gradient computes the activations of each layer again instead of keeping them."""
 
     def __init__(
         self,
@@ -98,18 +99,21 @@ class Tier(nn.Module):
         """
         if own.numel() == 0:  # a spectrogram of one frame has none in a tier of time
             return self.mixture(own.new_zeros(*own.shape, self.head.in_features))
-        time_more, frequency_more = self.conditioning(own.shape[1], below, given or Given())
+        given = given or Given()
+        time_more, frequency_more = self._anew(self.conditioning, own.shape[1], below, given)
         h_time: Tensor = self.time_input(_delayed(own, tiers.TIME)[..., None]) + time_more
         h_frequency: Tensor = self.frequency_input(_delayed(own, tiers.FREQUENCY)[..., None]) + frequency_more
-        h_central = self._central(own, given or Given())
+        h_central = self._central(own, given)
         for time, frequency, central in zip(self.time_layers, self.frequency_layers, h_central, strict=True):
-            if self.checkpointing and torch.is_grad_enabled():
-                h_time, h_frequency = checkpoint(
-                    _layer, time, frequency, h_time, h_frequency, central, use_reentrant=False
-                )
-            else:
-                h_time, h_frequency = _layer(time, frequency, h_time, h_frequency, central)
+            h_time, h_frequency = self._anew(_layer, time, frequency, h_time, h_frequency, central)
         return self.mixture(h_frequency)
+
+    def _anew(self, part: Callable[..., tuple[Tensor, Tensor]], *inputs: object) -> tuple[Tensor, Tensor]:
+        """What `part` makes of its inputs; with `checkpointing`, the gradient computes it again instead of keeping all of it."""
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return part(*inputs)
+        made: tuple[Tensor, Tensor] = checkpoint(part, *inputs, use_reentrant=False)
+        return made
 
     def mixture(self, h_frequency: Tensor) -> Mixture:
         """The mixtures that states `[..., H]` of the frequency-delayed stack stand for."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
 
 from synthkit._cli.context import Context
+from synthkit._cli.runs import size
 from synthkit._run.reporter import duration
+from synthkit.config import ObjectiveConfig, PartConfig
 from synthkit.errors import RecipeError, SynthkitError
 
 if TYPE_CHECKING:
-    from synthkit._recipe.model import Block, GenerateBlock, Recipe
+    from synthkit._recipe.model import Block, GenerateBlock, Recipe, Training
+    from synthkit.specs import FeatureSpec
 
 
 @click.command("check")
@@ -58,8 +62,8 @@ def summary(recipe: Recipe) -> list[str]:
         f"data      {_named(recipe.data)}",
         f"features  {_named(recipe.features)}: {spec.sample_rate} Hz, n_fft {spec.n_fft}, hop {spec.hop_length}, {mels}",
     ]
-    rows += [f"model     {_named(recipe.model)}"] if recipe.model else []
-    rows += [f"vocoder   {_named(recipe.vocoder)}"] if recipe.vocoder else []
+    rows += [f"model     {_named(recipe.model)}{_size(recipe.model, spec)}"] if recipe.model else []
+    rows += [f"vocoder   {_named(recipe.vocoder)}{_size(recipe.vocoder, spec)}"] if recipe.vocoder else []
     for training in recipe.train:
         one = training.settings
         frames = max(1, round(one.crop_seconds * spec.frames_per_second))
@@ -68,6 +72,8 @@ def summary(recipe: Recipe) -> list[str]:
             f"train     {one.part} by {_named(training.objective)}: {one.steps} steps of {one.batch} crops of {frames} "
             f"frames, {duration(heard)} of sound in all"
         )
+        needed = _memory(recipe, training, frames)
+        rows += [f"memory    about {size(needed)} for a step of the {one.part}"] if needed else []
     beside = f" beside {', '.join(map(_named, recipe.compare))}" if recipe.compare else ""
     wanted = recipe.generate
     new = [f"{wanted.count} new clips{_manner(wanted)}"] if recipe.model else []
@@ -85,6 +91,21 @@ def _manner(wanted: GenerateBlock) -> str:
     goes_on = wanted.continues
     manner = f" that go on from clips of the {goes_on.source} split" if goes_on else ""
     return manner + (f" that follow clips of the {wanted.like.source} split" if wanted.like else "")
+
+
+def _size(block: Block, spec: FeatureSpec) -> str:
+    """How many parameters a part has, where its settings tell."""
+    count = block.config.parameters(spec) if isinstance(block.config, PartConfig) else None
+    return "" if count is None else f", {count:,} parameters"
+
+
+def _memory(recipe: Recipe, training: Training, frames: int) -> int | None:
+    """Bytes that a step takes beside the process, where the objective can tell from its settings."""
+    one, how = training.settings, training.objective.config
+    part = recipe.part(one.part)
+    if not isinstance(how, ObjectiveConfig) or part is None or not isinstance(part.config, PartConfig):
+        return None
+    return how.memory(part.config, recipe.spec, math.ceil(one.batch / one.accumulate), frames)
 
 
 def _named(block: Block) -> str:
