@@ -58,30 +58,41 @@ class Lanes:
             value = self._builder.select(inside, value, _operand(bound))
         return Lanes(self._builder, value)
 
+    def fma(self, factor: Lanes | float, addend: Lanes | float) -> Lanes:
+        """`self * factor + addend` as one instruction, rounded once.
+
+        Of `a * b + c` the compiler may make that or not, here so and there so. Results that must have the same bits wherever they
+        are computed are written with this.
+        """
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        function = cgutils.get_or_insert_function(self._builder.module, kind, f"llvm.fma.v{LANES}f32")
+        return Lanes(self._builder, self._builder.call(function, [self.value, _operand(factor), _operand(addend)]))
+
     def exp(self) -> Lanes:
         """The exponentials, to 2 units in the last place, of numbers that are first clipped to -87..88.
 
         `exp(x) = 2 ** n * exp(r)`: `n` is the whole number nearest to `x / ln 2`, and a polynomial gives `exp(r)`.
         """
         x = self.clip(-87.0, 88.0)
-        shifted = x * (1 / math.log(2)) + _ROUNDER
+        shifted = x.fma(1 / math.log(2), _ROUNDER)
         whole = Lanes(self._builder, self._builder.fsub(shifted.value, _operand(_ROUNDER)))
-        rest = x - whole * _LN_2[0] - whole * _LN_2[1]
+        rest = whole.fma(-_LN_2[1], whole.fma(-_LN_2[0], x))
         result = Lanes(self._builder, _operand(1 / math.factorial(_DEGREE)))
         for power in range(_DEGREE - 1, -1, -1):
-            result = result * rest + 1 / math.factorial(power)
+            result = result.fma(rest, 1 / math.factorial(power))
         kind = ir.VectorType(ir.IntType(32), LANES)
         exponent = self._builder.add(self._builder.fptosi(whole.value, kind), ir.Constant(kind, [127] * LANES))
         bits = self._builder.shl(exponent, ir.Constant(kind, [23] * LANES))
-        return result * Lanes(self._builder, self._builder.bitcast(bits, _VECTOR))
+        return Lanes(self._builder, self._builder.fmul(result.value, self._builder.bitcast(bits, _VECTOR)))
 
     def sigmoid(self) -> Lanes:
         """`1 / (1 + exp(-x))`."""
-        return Lanes(self._builder, _operand(1.0)) / ((self * -1.0).exp() + 1.0)
+        below = self._builder.fadd((self * -1.0).exp().value, _operand(1.0))
+        return Lanes(self._builder, self._builder.fdiv(_operand(1.0), below, flags=("arcp",)))
 
     def tanh(self) -> Lanes:
         """The hyperbolic tangents, to 2 units in the last place of 1."""
-        return (self * 2.0).sigmoid() * 2.0 - 1.0
+        return (self * 2.0).sigmoid().fma(2.0, -1.0)
 
     def sqrt(self) -> Lanes:
         """The square roots."""

@@ -116,7 +116,7 @@ def _plus(sums: list[Lanes], weights: Rows, panel: Index, x: Rows, at: Index, st
         added = []
         for row in range(len(carried) // 4):
             factor = x.spread(at + step * row + number)
-            added += [factor * weight + carried[4 * row + part] for part, weight in enumerate(column)]
+            added += [factor.fma(weight, carried[4 * row + part]) for part, weight in enumerate(column)]
         return added
 
     return count.repeat(sums, turn)
@@ -165,11 +165,11 @@ def _recurrent(gru: bool) -> Any:
                 own = place + step * row + unit
                 if gru:
                     reset, update, of_input, of_state = sums[4 * row : 4 * row + 4]
-                    new, old = (of_input + reset.sigmoid() * of_state).tanh(), h.load(h_at + own)
-                    y.store(y_at + own, new + update.sigmoid() * (old - new))
+                    new, old = reset.sigmoid().fma(of_state, of_input).tanh(), h.load(h_at + own)
+                    y.store(y_at + own, update.sigmoid().fma(old - new, new))
                 else:
                     enter, forget, new, leave = sums[4 * row : 4 * row + 4]
-                    cell = forget.sigmoid() * c.load(c_at + own) + enter.sigmoid() * new.tanh()
+                    cell = forget.sigmoid().fma(c.load(c_at + own), enter.sigmoid() * new.tanh())
                     c.store(c_at + own, cell)
                     y.store(y_at + own, leave.sigmoid() * cell.tanh())
 
