@@ -40,7 +40,7 @@ def test_the_tree_is_the_one_of_the_readme() -> None:
 def test_every_shipped_plugin_has_the_same_files(plugin: Path) -> None:
     names = {file.name for file in plugin.glob("*.py")}
     assert {"__init__.py", "plugin.py", "config.py"} <= names
-    assert names & {"vocoder.py", "model.py", "dataset.py", "features.py"}
+    assert names & {"vocoder.py", "model.py", "converter.py", "dataset.py", "features.py"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert f"plugins/{plugin.name}" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert f"{plugin.name}.plugin" in project["project"]["entry-points"]["synthkit"].values()

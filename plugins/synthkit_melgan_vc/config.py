@@ -1,0 +1,131 @@
+"""Settings of MelGAN-VC and of how it learns. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from synthkit.config import Config, PartConfig
+from synthkit.errors import ConfigError
+from synthkit.specs import FeatureSpec
+from synthkit_melgan_vc.presets import PRESETS, Name, Norm, Preset
+
+Statistics = Literal["gram", "moments"]
+
+
+class MelGANVCConfig(PartConfig):
+    """A converter from one label of the data to another: a published system, and whatever is to differ from it.
+
+    >>> MelGANVCConfig(source="jazz", target="classical", channels=64).system.channels
+    64
+    """
+
+    source: str = Field(min_length=1)
+    """The label of what it converts."""
+    target: str = Field(min_length=1)
+    """The label of what it makes of it."""
+    preset: Name = "light"
+    """`melgan-vc` (Pasini 2019), `light` (a smaller one that learns on a CPU) or `travelgan` (U-net on 128 x 128 pictures)."""
+    channels: int | None = Field(default=None, ge=1)
+    """Of the generator and the siamese; null, here and below: as in the preset."""
+    piece_frames: int | None = Field(default=None, ge=4)
+    """Frames that are converted at once; the critic judges several such pieces in a row."""
+    norm: Norm | None = None
+    """In the place of each batch normalisation of the preset: `item` within each item, `none`, or `batch`."""
+    residual: bool | None = None
+    """Whether the generator makes the difference that conversion makes, which keeps more of the content."""
+    overlap_frames: int | None = Field(default=None, ge=0)
+    """Frames over which one converted piece fades into the next, at most half of a piece; null: a third of one. With 0 the pieces
+    stand side by side, as published."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MelGANVCConfig:
+        if self.source == self.target:
+            raise ValueError(f"source and target are both {self.source!r}: there is nothing to convert")
+        system = self.system
+        if system.piece_frames % system.multiple:
+            raise ValueError(f"piece_frames must be a multiple of {system.multiple} for {self.preset}")
+        if self.overlap > system.piece_frames // 2:
+            raise ValueError(f"overlap_frames is at most half of a piece, {system.piece_frames // 2} frames")
+        return self
+
+    @property
+    def system(self) -> Preset:
+        """All networks, as these settings want them."""
+        base = PRESETS[self.preset]
+        given = self.model_dump(include={"channels", "piece_frames", "residual"}, exclude_none=True)
+        norms = (base.norm, base.critic_norm, base.siamese_norm)
+        norm, critic_norm, siamese_norm = (self.norm if self.norm and one == "batch" else one for one in norms)
+        return dataclasses.replace(base, norm=norm, critic_norm=critic_norm, siamese_norm=siamese_norm, **given)
+
+    @property
+    def overlap(self) -> int:
+        """Frames over which one converted piece fades into the next."""
+        return self.system.piece_frames // 3 if self.overlap_frames is None else self.overlap_frames
+
+    def check_spec(self, spec: FeatureSpec) -> None:
+        """Raise `ConfigError` where features are linear, or have bands that the pictures of a preset cannot have.
+
+        >>> spec = FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80)
+        >>> MelGANVCConfig(source="a", target="b", preset="travelgan").check_spec(spec)
+        Traceback (most recent call last):
+        synthkit.errors.ConfigError: the pictures of travelgan need bands in a multiple of 32, but the features have n_mels 80: set
+        n_mels to 96, or to 128 as in its preset style-transfer
+        """
+        if spec.log == "none":
+            raise ConfigError(
+                "MelGAN-VC needs features with a log (these have log: none): between -1 and 1, power that is not compressed is all "
+                "-1 but for a few peaks; set log to log10 and floor to 1e-5"
+            )
+        system = self.system
+        if system.family == "pictures" and spec.n_mels % system.multiple:
+            above = -(-spec.n_mels // system.multiple) * system.multiple
+            raise ConfigError(
+                f"the pictures of {self.preset} need bands in a multiple of {system.multiple}, but the features have n_mels "
+                f"{spec.n_mels}: set n_mels to {above}, or to 128 as in its preset style-transfer"
+            )
+
+
+class MelGANVCObjectiveConfig(Config):
+    """How MelGAN-VC learns; null: as the converter's preset was published."""
+
+    adversarial_weight: float = Field(default=1.0, gt=0)
+    """Weight of being taken for the target."""
+    travel_weight: float | None = Field(default=None, ge=0)
+    """Weight of the TraVeL loss (what differs between two pieces shall differ alike between the converted) and of the siamese's
+    margin; 0 leaves both, and the siamese, out."""
+    margin: float | None = Field(default=None, gt=0)
+    """Least distance of the siamese's vectors of two pieces."""
+    identity_weight: float | None = Field(default=None, ge=0)
+    """Weight of leaving the target as it is."""
+    content_weight: float | None = Field(default=None, ge=0)
+    """Weight of following the source's loudness and height from moment to moment; not in the papers, for small data."""
+    every: int | None = Field(default=None, ge=1)
+    """The generator and the siamese learn in every so many-th step, the critic in each."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """Of Adam, for the generator and the siamese."""
+    critic_learning_rate: float | None = Field(default=None, gt=0)
+    """Of Adam, for the critic; null: that of the generator."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
+    """Of Adam, for all networks."""
+
+
+class TransferConfig(Config):
+    """Transfer by optimisation: a clip that a trained critic hears the content of one and the style of another in."""
+
+    content_weight: float = Field(default=1.0, ge=0)
+    """Weight of what each layer sees at each moment."""
+    style_weight: float = Field(default=10.0, ge=0)
+    """Weight of what each layer sees on the whole."""
+    statistics: Statistics = "gram"
+    """Of the style: `gram`, which channels of a layer are high together, or `moments`, the mean and deviation of each."""
+    start: Literal["content", "noise"] = "content"
+    """What the clip is before the first step."""
+    steps: int = Field(default=200, ge=1)
+    """Most steps."""
+    patience: int = Field(default=10, ge=1)
+    """It stops where so many steps together ..."""
+    tolerance: float = Field(default=1e-2, ge=0, lt=1)
+    """... have not taken this share off the loss."""
