@@ -19,6 +19,7 @@ import numba
 from numba.extending import register_jitable
 
 from synthkit.lanes import LANES, Index, Lanes, Rows, vectorised
+from synthkit_melnet.state import LIMIT
 
 PANEL = 4 * LANES
 """Outputs that are summed at once."""
@@ -341,7 +342,7 @@ def spread(net: Network, work: Workspace) -> None:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def chosen(theta: Any, at: int, net: Network, bias: float, uniform: float, normal: float) -> float:
-    """A draw from the mixture `theta[at : at + 3K]` under a bias; see `mixture.Mixture.sample` and `biased`."""
+    """A draw from the mixture `theta[at : at + 3K]` under a bias, as `mixture.Mixture.sample` and `biased` say."""
     count = net.mixtures
     logits = at + 2 * count
     highest = theta[logits : logits + count].max()
@@ -353,7 +354,7 @@ def chosen(theta: Any, at: int, net: Network, bias: float, uniform: float, norma
         number += 1
         reached += math.exp((theta[logits + number] - highest) * (1 + bias))
     deviation = (math.exp(theta[at + count + number]) + net.least_std) * math.exp(-bias)
-    drawn: float = theta[at + number] + deviation * normal
+    drawn: float = min(max(theta[at + number] + deviation * normal, -LIMIT), LIMIT)
     return drawn
 
 

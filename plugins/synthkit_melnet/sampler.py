@@ -39,6 +39,7 @@ def fastest(tier: Tier, items: int, text: Text | None, bias: float) -> Frames:
     return (GraphFrames if device == "cuda" else TorchFrames)(tier, items, text, bias)
 
 
+@torch.no_grad()
 def sampled(
     tiers: Sequence[Tier],
     frames: int,

@@ -19,6 +19,10 @@ from synthkit_melnet.mixture import Mixture
 from synthkit_melnet.network import Tier
 from synthkit_melnet.text import Reading, Text
 
+LIMIT = 16.0
+"""The farthest from its band's mean that an element is drawn, in deviations of the band. No data lies there; but a network that has
+learned little may answer one strange value by a stranger one, until there is no number for it."""
+
 
 class Frames(ABC):
     """One tier of a batch of B items, frame by frame. Elements are in the network's units."""
@@ -34,7 +38,7 @@ class Frames(ABC):
 
     @abstractmethod
     def draw(self, more: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-        """The frame's elements, `[B, M]`, drawn one after the other.
+        """The frame's elements, `[B, M]`, drawn one after the other, none beyond `LIMIT`.
 
         Args:
             more: `[B, M or 1, H]`, what the frequency-delayed stack is conditioned on.
@@ -84,7 +88,7 @@ class TorchFrames(Frames):
         below = uniform.new_zeros(self.items)
         for band in range(self.tier.bands):
             mixture = self._element(band, below, more)
-            below = mixture.biased(self.bias).sample(uniform[:, band], normal[:, band])
+            below = mixture.biased(self.bias).sample(uniform[:, band], normal[:, band]).clamp(-LIMIT, LIMIT)
             drawn.append(below)
         return torch.stack(drawn, dim=1)
 
