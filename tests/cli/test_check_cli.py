@@ -61,8 +61,8 @@ def test_run_refuses_a_wrong_recipe_with_the_same_words_and_does_nothing(synthki
             "there is no file 'quikstart' and no shipped recipe 'quikstart'; did you mean 'quickstart'?",
         ),
         (
-            ["check", "quickstart", "--set", "train.stps=1"],
-            "--set train.stps=1: train.stps: unknown key; did you mean 'steps'?",
+            ["check", "quickstart", "--set", "train.0.stps=1"],
+            "--set train.0.stps=1: train.0.stps: unknown key; did you mean 'steps'?",
         ),
         (["check", "melgan-folder", "--set", "data.root=nowhere"], "data.root: the folder "),
         (["show", "quikstart"], "did you mean 'quickstart'?"),
@@ -83,7 +83,7 @@ def test_a_recipe_can_be_checked_without_its_data(synthkit_cli: Call) -> None:
 
 
 def test_show_prints_a_recipe_that_shows_as_itself(synthkit_cli: Call, tmp_path: Path) -> None:
-    first = synthkit_cli("show", "quickstart", "--set", "train.steps=123")
+    first = synthkit_cli("show", "quickstart", "--set", "train.0.steps=123")
     assert first.returncode == 0
     assert "steps: 123" in first.stdout
     (tmp_path / "shown.yaml").write_text(first.stdout, encoding="utf-8")

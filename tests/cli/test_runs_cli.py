@@ -182,10 +182,10 @@ class TestRuns:
     @pytest.mark.slow
     def test_a_real_training_that_cannot_be_helped_ends_with_the_term_and_advice(self, tmp_path: Path) -> None:
         wild = (
-            "train.steps=12",
-            "train.log_every=1",
-            "train.objective.learning_rate=1e37",
-            "train.objective.adversarial_weight=1",
+            "train.0.steps=12",
+            "train.0.log_every=1",
+            "train.0.objective.learning_rate=1e37",
+            "train.0.objective.adversarial_weight=1",
         )
         settings = [word for setting in wild for word in ("--set", setting)]
         said = synthkit("run", "quickstart", "--tiny", "--stage", "prepare..train", *settings, folder=tmp_path, code=2)
@@ -204,7 +204,7 @@ class TestRuns:
 def train_until(folder: Path, number: signal.Signals, *options: str) -> str:
     """Train until a checkpoint is saved, look whether the run is seen to run, and send the signal; returns what was said."""
     command = [sys.executable, "-m", "synthkit", "run", "quickstart", "--tiny", "--stage", "prepare..train", *options]
-    for setting in ("train.steps=10000", "train.save_every=1", "train.log_every=1"):
+    for setting in ("train.0.steps=10000", "train.0.save_every=1", "train.0.log_every=1"):
         command += ["--set", setting]
     environment = {**os.environ, "SYNTHKIT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     said: list[str] = []
