@@ -64,7 +64,7 @@ class Duplicate:
     of: str
     """Id of the training clip."""
     difference: float
-    """RMS difference of the log-mel features at the place where they are most alike."""
+    """RMS difference of the mel bands at the place where they are most alike, dB."""
     usual: float
     """The smallest such difference of a real clip that is in no training clip."""
 

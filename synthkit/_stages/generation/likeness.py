@@ -1,37 +1,42 @@
-"""Whether two pieces of log-mel features are the same sound: at another moment, and louder or softer, too. Pure numpy."""
+"""Whether two pieces of mel features are the same sound: at another moment, and louder or softer, too. Pure numpy, in dB."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+RANGE_DB = 30.0
+"""What is so far below the loudest of a sound is not compared: at another level, features' floor would hide it."""
 ROWS = 20
 """Bands that are compared."""
-ROWS_PER_SECOND = 43.0
-"""Columns per second that are compared, at most: half of the frames of most features."""
+COLUMNS_PER_SECOND = 44.0
+"""Columns per second that are compared, at most: half of the frames of most features, so that a shift by less hardly counts."""
 
 
-def coarse(features: np.ndarray, frames_per_second: float) -> np.ndarray:
-    """Features `[M, N]` as a small picture: neighbouring bands and frames become their mean.
+def coarse(decibels: np.ndarray, frames_per_second: float) -> np.ndarray:
+    """Mel bands `[M, N]` in dB as a small picture: what is faint is cut off, neighbouring bands and frames become their mean.
 
     >>> coarse(np.ones((80, 86)), frames_per_second=86.1).shape
     (20, 43)
     """
-    bands, frames = features.shape
+    bands, frames = decibels.shape
+    heard = np.maximum(decibels, decibels.max() - RANGE_DB)
     rows = min(ROWS, bands)
-    every = max(1, round(frames_per_second / ROWS_PER_SECOND))
+    every = math.ceil(frames_per_second / COLUMNS_PER_SECOND)
     columns = max(1, frames // every)
     edges = np.arange(rows) * bands // rows
-    banded = np.add.reduceat(features, edges, axis=0) / np.diff([*edges, bands])[:, None]
+    banded = np.add.reduceat(heard, edges, axis=0) / np.diff([*edges, bands])[:, None]
     kept = banded[:, : columns * every].reshape(rows, columns, -1)
     small: np.ndarray = kept.mean(2).astype(np.float32)
     return small
 
 
 def differences(windows: np.ndarray, clip: np.ndarray) -> np.ndarray:
-    """How far each window is from the place of the clip that is most like it: `[n]`, in the units of the features.
+    """How far each window is from the place of the clip that is most like it: `[n]`, in dB.
 
     Windows `[n, M, N]` are slid along the clip `[M, T]`; the difference is the RMS of what is left when both have mean 0 (a
-    gain adds the same to all log features), and the smallest of all places counts. A clip shorter than the windows goes on
+    gain adds the same to all), and the smallest of all places counts. A clip shorter than the windows goes on
     with its lowest value, as a short clip is padded in training.
 
     >>> clip = np.sin(np.arange(80.0)).reshape(2, 40) + 3

@@ -18,7 +18,7 @@ from synthkit._run.folder import RunFolder, write_text
 from synthkit._run.reporter import Reporter
 from synthkit._stages.generate import find_voices
 from synthkit._stages.generation.judgement import Judgement
-from synthkit._stages.generation.section import how, section
+from synthkit._stages.generation.section import section
 from synthkit._stages.generation.stage import Case, judge
 from synthkit._stages.loading import find_checkpoint
 from synthkit._stages.report import environment
@@ -132,7 +132,7 @@ def _page(evaluation: ModelEvaluation, data: str) -> str:
         "header",
         element("p", "synthkit evaluation", class_="eyebrow"),
         element("h1", name),
-        element("p", how(judgement), class_="lead"),
+        element("p", f"New clips of the model beside real ones of the data set “{data}” and noise.", class_="lead"),
     )
     about: Markup = content(facts_list({"Run": str(evaluation.run), "Data set": data, **evaluation.environment}))
     parts = [("model", "Model", section(judgement)), ("environment", "Environment", about)]

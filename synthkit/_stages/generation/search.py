@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from synthkit import dsp
 from synthkit._data.prepared import Entry, Prepared
@@ -15,7 +16,9 @@ from synthkit._stages.generation import likeness
 from synthkit._stages.generation.judgement import Duplicate
 from synthkit._stages.generation.measure import SAME
 from synthkit.specs import FeatureSpec
-from synthkit.training.classifier import audible
+
+_SILENT = 1e-10
+_ENDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +34,21 @@ class Nearest:
 
 
 class Listener:
-    """Compares by features of one spec."""
+    """Hears by features of one spec, whatever their units."""
 
     def __init__(self, spec: FeatureSpec) -> None:
-        self.spec = audible(spec)
-        self._is_plain = spec != self.spec
+        self.spec = spec
 
-    def of_features(self, values: np.ndarray) -> np.ndarray:
-        """The small picture of features `[M, N]` of the spec that it was made for."""
-        if self._is_plain:
-            values = np.log10(np.maximum(values, self.spec.floor))
-        return self._picture(values)
-
-    def _picture(self, values: np.ndarray) -> np.ndarray:
-        return likeness.coarse(values, self.spec.frames_per_second)
+    def of_features(self, values: Tensor) -> np.ndarray:
+        """The small picture of features `[M, N]`."""
+        mel = dsp.expand(values, self.spec).clamp(min=_SILENT).log10()
+        return likeness.coarse((20.0 / self.spec.power * mel).numpy(), self.spec.frames_per_second)
 
     def of_sound(self, samples: np.ndarray) -> np.ndarray:
         """The same of samples `[T]`."""
         missing = max(0, self.spec.samples(1) - len(samples))
         padded = torch.from_numpy(np.pad(samples, (0, missing))[None])
-        return self._picture(dsp.log_mel(padded, self.spec)[0].numpy())
+        return self.of_features(dsp.log_mel(padded, self.spec)[0])
 
     def nearest(self, pieces: np.ndarray, prepared: Prepared, entries: Sequence[Entry], reporter: Reporter) -> Nearest:
         """The training clip that each of the pieces `[n, M, N]` is most like."""
@@ -65,9 +63,10 @@ class Listener:
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures `[M, N]` as `[n, M, N]`, cut to the shortest."""
+    """Pictures `[M, N]` as `[n, M, N]`, cut to the shortest and without its ends, where sound was cut off in the middle."""
     shortest = min(picture.shape[1] for picture in pictures)
-    return np.stack([picture[:, :shortest] for picture in pictures])
+    ends = _ENDS if shortest > 4 * _ENDS else 0
+    return np.stack([picture[:, ends : shortest - ends] for picture in pictures])
 
 
 def duplicates(

@@ -26,7 +26,7 @@ def section(judgement: Judgement) -> Markup:
             "Figures of the new clips",
             [
                 element("th", "Figure", scope="col"),
-                *(element("th", column.name, scope="col", class_=column.role) for column in judgement.columns),
+                *(element("th", column.name, scope="col", class_=f"is-{column.role}") for column in judgement.columns),
             ],
             [_row(judgement, row) for row in judgement.rows],
             class_="scores judgement",
@@ -60,7 +60,9 @@ def _row(judgement: Judgement, row: Row) -> list[Markup]:
     cells = [element("th", element("code", row.name), explained, better, scope="row")]
     for column in judgement.columns:
         value = measured(row.values.get(column.name), row.unit)[0]
-        cells.append(element("td", element("strong", value) if column.role == "made" else value, class_=column.role))
+        cells.append(
+            element("td", element("strong", value) if column.role == "made" else value, class_=f"is-{column.role}")
+        )
     return cells
 
 
@@ -71,8 +73,8 @@ def _duplicates(judgement: Judgement) -> Markup | None:
         [
             element("th", it.clip, scope="row"),
             element("td", it.of, class_="text"),
-            element("td", f"{it.difference:.3f}"),
-            element("td", f"{it.usual:.3f}"),
+            element("td", f"{it.difference:.2f} dB"),
+            element("td", f"{it.usual:.2f} dB"),
         ]
         for it in judgement.duplicates
     ]
@@ -88,9 +90,12 @@ def _labels(judgement: Judgement) -> Markup | None:
     rows = [
         [
             element("th", it.label, scope="row"),
-            element("td", f"{it.made:,}"),
+            element("td", f"{it.made:,}", class_="code"),
             element(
-                "td", f"{it.different:,}", " ", element("span", "collapsed", class_="warning") if it.collapsed else None
+                "td",
+                f"{it.different:,} ",
+                element("span", "collapsed", class_="warning") if it.collapsed else None,
+                class_="code",
             ),
             element("td", taken_for(it), class_="text"),
         ]

@@ -101,7 +101,7 @@ class _Repeats:
     def __init__(self, case: Case, items: Sequence[Item], learned: Sequence[Crop], held: Sequence[Crop]) -> None:
         self._case, self._items, self._learned, self._held = case, items, learned, held
         self._listener = Listener(case.model.spec)
-        self._new = [self._listener.of_features(item.features.values[0].numpy()) for item in items]
+        self._new = [self._listener.of_features(item.features.values[0]) for item in items]
         self.entries = whole_clips(case.prepared, SEARCHED_SECONDS)
 
     def labels(self, told: Sequence[str] | None) -> tuple[LabelFinding, ...]:
@@ -143,7 +143,7 @@ def _sounds(
     with reporter.task("vocode", len(case.voices) * (len(items) + len(held))) as progress:
         done = 0
         for name, vocoder in case.voices:
-            columns = (Column(name=f"new, {name}", role="made"), Column(name=f"real, {name}", role="copy"))
+            columns = (Column(name=f"new clips, {name}", role="made"), Column(name=f"real clips, {name}", role="copy"))
             features = ([item.features for item in items], [extract(extractor, crop.sound) for crop in held])
             for column, pieces, kept in zip(columns, features, (made, copies), strict=True):
                 heard = []
