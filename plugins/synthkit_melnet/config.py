@@ -50,7 +50,7 @@ class MelNetConfig(PartConfig):
     """Sizes of MelNet: a preset, and any field that is to differ from it.
 
     The sizes of `blizzard`, `maestro`, `voxceleb2` and `blizzard-tts` are the paper's, as far as they are known: 325, 350, 385
-    and 277 million parameters. `cmelgan` is the configuration of cMelGAN's authors (GRU cells, no centralised stack), `32-band`
+    and 282 million parameters. `cmelgan` is the configuration of cMelGAN's authors (GRU cells, no centralised stack), `32-band`
     that of a public attempt on 32 bands at 24 kHz. `small` and `tiny` learn on a CPU.
 
     >>> MelNetConfig(preset="maestro", hidden=256).layers
