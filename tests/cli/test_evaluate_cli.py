@@ -49,3 +49,61 @@ def test_mistakes_are_sentences_and_write_nothing(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evaluation").exists()
+
+
+JUDGED = """
+recipe: 1
+name: judged
+data: {use: tones, clips_per_label: 12, seconds: 1.0, sample_rate: 8000}
+features: {use: log-mel, sample_rate: 8000, n_fft: 256, win_length: 256, hop_length: 128, n_mels: 24, f_max: 4000}
+model: {use: band-gaussian}
+vocoder: {use: griffin-lim, iterations: 4}
+train: {part: model, steps: 5, batch: 4, crop_seconds: 0.2}
+generate: {count: 1, seconds: 0.3}
+report: {embedding: {use: classifier, steps: 5, batch: 4}, evaluate: {count: 12, seconds: 0.5}}
+"""
+
+
+def test_a_model_is_judged_in_the_report_and_by_the_command(synthkit_cli: Cli, tmp_path: Path, root: Path) -> None:
+    (tmp_path / "judged.yaml").write_text(JUDGED, encoding="utf-8")
+    plugin = ("--plugin", root / "examples" / "band_gaussian.py")
+    made = synthkit_cli(*plugin, "run", "judged.yaml", "--run-dir", "run")
+    assert made.returncode == 0, made.stderr
+    reported = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["evaluation"]
+    assert (reported["made"], reported["embedding"]) == (12, "classifier")
+    assert reported["says"][0] in made.stdout + made.stderr
+    assert 'id="model"' in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+    arguments = ("evaluate", "run", "--count", "12", "--seconds", "0.5", "-o", "out")
+    done = synthkit_cli(*plugin, *arguments, "--vocoder", "griffin-lim")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("figure")
+    assert "new clips, griffin-lim" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[-1] == "page: out/evaluation.html"
+    again = synthkit_cli(*plugin, *arguments, "--json", "--vocoder", "griffin-lim")
+    printed = json.loads(again.stdout)
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert printed["rows"] == content["rows"]
+    assert [row["name"] for row in printed["rows"]][:2] == ["label-accuracy", "frechet"]
+    assert {row["label"] for row in printed["labels"]} == {"bass", "bells", "chords", "melody", "noise", "percussion"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("griffin-lim",),
+            "vocoders are evaluated on the clips of a data set: add --data; 'griffin-lim' is no run with a model",
+        ),
+        (("a", "b"), "add --data, or name one run with a model"),
+        (("run", "--metric", "mcd"), "--metric is for vocoders, with --data"),
+        (("griffin-lim", *SMALL, "--vocoder", "griffin-lim"), "--vocoder is for a model, without --data"),
+    ],
+)
+def test_what_belongs_to_the_other_kind_is_refused(
+    synthkit_cli: Cli, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    done = synthkit_cli("evaluate", *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "evaluation").exists()
