@@ -58,6 +58,8 @@ class Findings:
         """What a version is to this run, in words."""
         if version.is_reference:
             return "the recording"
+        if version.role == "beginning":
+            return "the real beginning"
         if version.role == "compare":
             return "for comparison"
         steps = self.steps("vocoder")
@@ -75,8 +77,9 @@ def sentence(findings: Findings) -> str:
     ending = f"; {listing(trained)}" if trained else ""
     count = plural(len(items), "clip")
     if recipe.model is not None:
-        model = recipe.model.offered.offer.name
-        return f"{count} made up by {model} and turned into sound {by}{ending}."
+        model, copies = recipe.model.offered.offer.name, sum(item.reference is not None for item in items)
+        beside = f", beside {plural(copies, 'copy', 'copies')} of real ones" if copies else ""
+        return f"{plural(len(items) - copies, 'clip')} made up by {model} and turned into sound {by}{beside}{ending}."
     dataset = findings.data.name or recipe.data.offered.offer.name
     features = f"{recipe.features.offered.offer.name} features of {recipe.spec.n_mels} bands"
     return (
@@ -144,5 +147,6 @@ def _clip(item: Item, run: RunFolder) -> dict[str, Any]:
         "label": item.label,
         "licence": item.licence,
         "seed": item.seed,
+        "remarks": list(item.remarks),
         "versions": versions,
     }

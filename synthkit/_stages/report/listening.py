@@ -52,14 +52,26 @@ def listening(findings: Heard, reporter: Reporter) -> Markup:
     """All clips, or a sentence where there is none."""
     if not findings.items:
         return element("p", "The generate stage made no clip: the data has no clip that could be used.", class_="note")
-    articles, players, sound = [], 0, 0
+    new, copies = list[Markup](), list[Markup]()
+    players, sound = 0, 0
     with reporter.task("pictures", len(findings.items)) as task:
         for number, item in enumerate(findings.items, 1):
             sound += sum(version.file.stat().st_size for version in item.versions)
-            articles.append(_clip(findings, item, number, embed=sound <= SOUND_BYTES, eager=players < _EAGER))
+            article = _clip(findings, item, number, embed=sound <= SOUND_BYTES, eager=players < _EAGER)
+            (copies if item.reference else new).append(article)
             players += len(item.versions)
             task.update(number, item.title)
-    return content(_help(findings.items), element("div", *articles, class_="clips"))
+    both = bool(new and copies)
+    return content(
+        _help(findings.items),
+        *(_group("New clips", new, named=both) if new else ()),
+        *(_group("Real clips made again", copies, named=both) if copies else ()),
+    )
+
+
+def _group(heading: str, articles: Sequence[Markup], *, named: bool) -> list[Markup]:
+    clips = element("div", *articles, class_="clips")
+    return [element("h3", heading), clips] if named else [clips]
 
 
 def _help(items: Sequence[Item]) -> Markup:
@@ -136,6 +148,7 @@ def _chips(item: Item, seconds: float | None) -> list[Markup]:
     chips = [item.label, None if seconds is None else duration(seconds)]
     chips.append(None if item.reference else f"new, seed {item.seed}" if item.seed is not None else "new")
     chips.append(item.licence or None)
+    chips += item.remarks
     if item.reference and item.title not in (item.id, PurePath(item.id).name, PurePath(item.id).stem):
         chips.append(item.id)
     return [element("span", chip) for chip in chips if chip]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class Version:
 
     name: str
     role: str
-    """`reference`, `compare` or `vocoder`."""
+    """`reference`, `beginning` (of a real clip that a model went on from), `compare` or `vocoder`."""
     file: Path
     elapsed: float
     """Seconds that making it took."""
@@ -33,6 +33,11 @@ class Version:
     def is_reference(self) -> bool:
         """Whether it is the original."""
         return self.role == "reference"
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a vocoder made it."""
+        return self.role not in ("reference", "beginning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class Item:
     licence: str
     seed: int | None
     versions: tuple[Version, ...]
+    remarks: tuple[str, ...] = ()
+    """What else there is to say of a clip that a model made: what it goes on from, is like, or says."""
 
     @property
     def reference(self) -> Version | None:
@@ -54,8 +61,8 @@ class Item:
 
     @property
     def made(self) -> tuple[Version, ...]:
-        """All versions but the original."""
-        return tuple(version for version in self.versions if not version.is_reference)
+        """What vocoders made of it."""
+        return tuple(version for version in self.versions if version.is_made)
 
 
 def read_items(run: RunFolder) -> tuple[Item, ...]:
@@ -94,7 +101,17 @@ def _item(row: Mapping[str, Any], folder: Path) -> Item:
         licence=str(row.get("licence") or ""),
         seed=row.get("seed"),
         versions=versions,
+        remarks=tuple(_remarks(row)),
     )
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
+    if goes_on := row.get("continues"):
+        yield f"goes on from {float(goes_on['seconds']):.3g} s of {goes_on['clip']}"
+    if row.get("like"):
+        yield f"like {row['like']}"
+    if row.get("text"):
+        yield f"“{row['text']}”"
 
 
 @dataclass(kw_only=True)
