@@ -14,7 +14,7 @@ from synthkit_melnet.layers import Cell
 from synthkit_melnet.network import Given, Tier
 from synthkit_melnet.text import TextReader, encoded
 
-KINDS = {
+KINDS: dict[str, tuple[int, int, dict[str, object]]] = {
     "tier 1": (1, 1, {}),
     "tier 1, gru": (1, 1, {"cell": "gru"}),
     "tier 1, no centralised stack": (1, 1, {"centralised": False}),
