@@ -25,7 +25,10 @@ OBJECTIVE_PRESETS: Mapping[Literal["published"], Mapping[str, Any]] = {
         "adversarial": "least-squares",
         "critic_steps": 2,
         "r1_weight": 0.0,
+        "critic_noise": 0.0,
+        "reconstruction_weight": 0.0,
         "learning_rate": 1e-4,
+        "critic_learning_rate": 1e-4,
         "betas": (0.9, 0.999),
         "map_critic": {"sigmoid": True},
     },
@@ -151,10 +154,10 @@ class CMelGANConfig(PartConfig):
 class PathCriticConfig(Config):
     """The critic of the design `path`."""
 
-    width: int = Field(default=128, ge=1)
-    """Channels of every layer."""
+    width: int = Field(default=16, ge=1)
+    """Channels of the first layer; each of the next has twice as many."""
     layers: int = Field(default=4, ge=1, le=8)
-    """Layers that halve the frames; the first score is taken after two, the other after all."""
+    """Layers that halve bands and frames; the first score is taken after two, the other after all."""
 
 
 class MapCriticConfig(Config):
@@ -188,15 +191,27 @@ class CMelGANObjectiveConfig(Config):
     """`published`: least squares of squashed scores, two steps of the critic, Adam at 1e-4; the other fields say what is otherwise."""
     adversarial: Literal["hinge", "least-squares", "bce"] = "hinge"
     """The game between critic and generator; `bce` is binary cross-entropy."""
+    adversarial_weight: float = Field(default=1.0, gt=0)
+    """Weight of being taken for real, beside the encoder's terms."""
     critic_steps: int = Field(default=1, ge=1)
     """Steps that the critic makes for one of the generator."""
     r1_weight: float = Field(default=10.0, ge=0)
     """Weight of the critic's squared gradient at the real (R1), which keeps it from being surer than it can know; 0: none."""
     r1_every: int = Field(default=4, ge=1)
     """The penalty is taken every so many steps, and weighs as much more then."""
-    learning_rate: float = Field(default=5e-4, gt=0)
-    """Of Adam, for both networks."""
-    betas: tuple[Beta, Beta] = (0.0, 0.9)
+    critic_noise: float = Field(default=0.1, ge=0)
+    """Noise that the critic hears with the real and the made alike, in standard deviations of a band: what is finer than this, such as
+    the exact value of silence, tells it nothing."""
+    reconstruction_weight: float = Field(default=3.0, ge=0)
+    """For the design `path`: weight of the mean absolute difference, in standard deviations, between real crops and what the
+    generator makes of what an encoder tells it of them; so it learns to make everything that there is. 0: there is no encoder."""
+    divergence_weight: float = Field(default=1.0, ge=0)
+    """Weight of what the encoder tells, in nats per frame: the more, the more the generator is left to its own noise."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Of Adam, for the generator."""
+    critic_learning_rate: float = Field(default=1e-3, gt=0)
+    """Of Adam, for the critic."""
+    betas: tuple[Beta, Beta] = (0.5, 0.99)
     """Of Adam, for both networks."""
     least_variety: float = Field(default=0.05, ge=0, lt=1)
     """The training stops where the clips of a label vary less than this share of the real ones: it has collapsed. 0: never."""

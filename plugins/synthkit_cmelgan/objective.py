@@ -15,7 +15,7 @@ from synthkit.training.adversary import Adversary, Round, play
 from synthkit.training.engine import Engine, Terms
 from synthkit_cmelgan.config import CMelGANObjectiveConfig
 from synthkit_cmelgan.model import CMelGAN, evaluating
-from synthkit_cmelgan.network import build_critic
+from synthkit_cmelgan.network import build_critic, build_encoder
 from synthkit_cmelgan.noise import Noise, draw
 from synthkit_cmelgan.variety import frame_distance, variety_of
 
@@ -44,19 +44,25 @@ class CMelGANObjective(Objective):
         self._steps = 0
         self._poor = 0
         self._generator = engine.prepare(component.generator)
-        self._optimiser = self._adam(self._generator)
+        self._encoder = build_encoder(config, component.config, component.spec, component.classes)
+        learners: list[nn.Module] = [self._generator]
+        if self._encoder is not None:
+            learners.append(engine.prepare(self._encoder))
+        self._optimiser = self._adam(learners, config.learning_rate)
         critic = build_critic(config, component.config, component.spec, component.classes)
         self._critic = critic
         prepared = engine.prepare(critic)
-        self._adversary = Adversary(prepared, self._adam(prepared), config.adversarial, engine)
+        optimiser = self._adam([prepared], config.critic_learning_rate)
+        self._adversary = Adversary(prepared, optimiser, config.adversarial, engine)
 
-    def _adam(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.config.learning_rate, self.config.betas, fused=True)
+    def _adam(self, networks: list[nn.Module], learning_rate: float) -> torch.optim.Optimizer:
+        held = [parameter for network in networks for parameter in network.parameters()]
+        return torch.optim.Adam(held, learning_rate, self.config.betas, fused=True)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The critic."""
-        return {"critic": self._critic}
+        """The critic and, where there is one, the encoder."""
+        return {"critic": self._critic, **({"encoder": self._encoder} if self._encoder else {})}
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
@@ -85,7 +91,8 @@ class CMelGANObjective(Objective):
         r1_weight = self.config.r1_weight * self.config.r1_every if due else 0.0
         terms: Terms = {}
         for turn in range(self.config.critic_steps):
-            rounds = play(pieces, real=self._real, make=partial(self._make, turn=turn), given=self._labels)
+            real, make = partial(self._heard_real, turn=turn), partial(self._heard_made, turn=turn)
+            rounds = play(pieces, real=real, make=make, given=self._labels)
             terms |= self._adversary.learn(rounds, r1_weight=r1_weight)
         terms |= self._engine.learn(self._optimiser, rounds, self._loss)
         self._steps += 1
@@ -117,6 +124,17 @@ class CMelGANObjective(Objective):
         real: Tensor = self.component.generator.scaling(batch.features)
         return real
 
+    def _heard_real(self, batch: Batch, turn: int) -> Tensor:
+        return self._noisy(batch, self._real(batch), f"beside the real {turn}")
+
+    def _heard_made(self, batch: Batch, turn: int) -> Tensor:
+        return self._noisy(batch, self._make(batch, turn), f"beside the made {turn}")
+
+    def _noisy(self, batch: Batch, features: Tensor, name: str) -> Tensor:
+        """What the critic hears of features."""
+        level = self.config.critic_noise
+        return features + level * self._engine.randn(batch, *features.shape[1:], name=name) if level else features
+
     def _labels(self, batch: Batch) -> Tensor:
         """`[B]`; without labels, all are of the one class."""
         if batch.labels is None or not self.component.labels:
@@ -125,17 +143,33 @@ class CMelGANObjective(Objective):
 
     def _make(self, batch: Batch, turn: int) -> Tensor:
         """Clips of the batch's labels, of the batch's length."""
+        return self._decoded(batch, self._noise(batch, str(turn)))
+
+    def _noise(self, batch: Batch, name: str) -> Noise:
         network, frames = self.component.generator.network, batch.features.shape[2]
-        noise = Noise(
-            self._engine.randn(batch, network.style_size, name=f"style {turn}"),
-            self._engine.randn(batch, network.steps(frames), network.step_size, name=f"path {turn}"),
+        return Noise(
+            self._engine.randn(batch, network.style_size, name=f"style {name}"),
+            self._engine.randn(batch, network.steps(frames), network.step_size, name=f"path {name}"),
         )
-        made: Tensor = self._generator(noise, self.component.one_hot(self._labels(batch), len(batch)), frames)
+
+    def _decoded(self, batch: Batch, noise: Noise) -> Tensor:
+        labels = self.component.one_hot(self._labels(batch), len(batch))
+        made: Tensor = self._generator(noise, labels, batch.features.shape[2])
         return made
 
     def _loss(self, one: Round) -> tuple[Tensor, Terms]:
-        loss = self._adversary.fooled(self._adversary.judge(one.made(), one.given))
-        return loss, {"adversarial": loss}
+        """What the generator learns from one piece: to fool the critic and, with an encoder, to make the real again."""
+        fooled = self._adversary.fooled(self._adversary.judge(one.made(), one.given))
+        terms, loss = {"adversarial": fooled}, self.config.adversarial_weight * fooled
+        if self._encoder is not None:
+            real = self._real(one.batch)
+            belief = self._encoder(real, self._labels(one.batch))
+            again = self._decoded(one.batch, belief.sample(self._noise(one.batch, "again")))
+            terms["reconstruction"] = (again - real).abs().mean()
+            terms["divergence"] = belief.divergence().mean() / real.shape[2]
+            loss = loss + self.config.reconstruction_weight * terms["reconstruction"]
+            loss = loss + self.config.divergence_weight * terms["divergence"]
+        return loss, terms
 
     def _check_frames(self, frames: int) -> None:
         """Raise `ConfigError` where crops of so many frames cannot be learned from."""

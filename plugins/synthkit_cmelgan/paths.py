@@ -7,6 +7,7 @@ shorter one of the same noise, and looks everywhere as the windows did that the 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -80,42 +81,40 @@ class PathGenerator(nn.Module):
 
 
 class PathCritic(nn.Module):
-    """Two scales: a score for every few frames, and one for the window, by the mean and the deviation of what is seen in it.
+    """Two scales: a score for every few frames, and one for the window, by the mean and the deviation over time of what is seen in it.
 
-    Each score is a linear function of what was seen plus its product with a vector learned for the label: the projection
-    discriminator of Miyato and Koyama (2018).
+    It looks at features as at a picture, because a sound an octave higher is made of the same lines. It is told the label beside
+    the picture, as a level of each band, and at each score, as a vector that what was seen is multiplied with (Miyato and Koyama
+    2018, projection).
 
-    >>> critic = PathCritic(classes=3, n_mels=20, width=8, layers=3)
+    >>> critic = PathCritic(classes=3, n_mels=20, width=4, layers=3)
     >>> [scale[-1].shape for scale in critic(torch.zeros(2, 20, 32), torch.tensor([0, 2]))]
     [torch.Size([2, 8]), torch.Size([2, 1])]
     """
 
     def __init__(self, classes: int, n_mels: int, width: int, layers: int) -> None:
         super().__init__()
-        self.first = nn.Conv1d(n_mels, width, 3, padding=1)
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, 4, 2, padding=1) for _ in range(layers))
-        self.near = _Score(classes, width)
-        self.hidden = nn.Linear(2 * width, width)
-        self.far = _Score(classes, width)
-
-    @property
-    def least_frames(self) -> int:
-        """Fewest frames of a window: at the last layer there must be two, to have a deviation."""
-        least: int = 2 ** (len(self.layers) + 1)
-        return least
+        self.plane = nn.Embedding(classes, n_mels)
+        widths = [2, *(width * 2**layer for layer in range(layers))]
+        self.layers = nn.ModuleList(nn.Conv2d(before, after, 4, 2, padding=1) for before, after in pairwise(widths))
+        bands = [n_mels // 2**layer for layer in range(layers + 1)]
+        self._middle = min(2, layers)
+        self.near = _Score(classes, widths[self._middle] * bands[self._middle])
+        self.hidden = nn.Linear(2 * widths[-1] * bands[-1], 8 * width)
+        self.far = _Score(classes, 8 * width)
 
     def forward(self, features: Tensor, labels: Tensor) -> list[list[Tensor]]:
         """Features `[B, M, N]` and labels `[B]` to what the layers of each scale saw, the score last."""
-        seen = [functional.leaky_relu(self.first(features), SLOPE)]
+        told = self.plane(labels)[..., None].expand(features.shape)
+        seen = [torch.stack([features, told.to(features.dtype)], dim=1)]
         for layer in self.layers:
             seen.append(functional.leaky_relu(layer(seen[-1]), SLOPE))
-        middle = min(2, len(self.layers))
-        near = self.near(seen[middle], labels)
-        last = seen[-1]
+        near = self.near(seen[self._middle].flatten(1, 2), labels)
+        last = seen[-1].flatten(1, 2)
         deviation = (last.var(dim=2, correction=0) + 1e-4).sqrt()
         whole = functional.leaky_relu(self.hidden(torch.cat([last.mean(dim=2), deviation], dim=1)), SLOPE)
         far = self.far(whole[..., None], labels)
-        return [[*seen[: middle + 1], near], [*seen[middle + 1 :], whole, far]]
+        return [[*seen[1 : self._middle + 1], near], [*seen[self._middle + 1 :], whole, far]]
 
 
 class _Score(nn.Module):
@@ -125,7 +124,6 @@ class _Score(nn.Module):
         super().__init__()
         self.any = nn.Conv1d(width, 1, 1)
         self.embedding = nn.Embedding(classes, width)
-        nn.init.normal_(self.embedding.weight, std=0.1)
 
     def forward(self, seen: Tensor, labels: Tensor) -> Tensor:
         own = (self.embedding(labels)[..., None] * seen).sum(dim=1) / math.sqrt(seen.shape[1])

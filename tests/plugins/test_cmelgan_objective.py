@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from synthkit.errors import ConfigError, TrainingError
@@ -79,3 +77,147 @@ def build(
 )
 def test_the_laws_of_objectives(check: Any) -> None:
     check()
+
+
+def sweeps(step: int, count: int = 16, frames: int = 16) -> Batch:
+    """A band of sound that rises by half a band per frame, or falls, from anywhere, on silence: `[B, 16, 16]`, a square."""
+    random = torch.Generator().manual_seed(step)
+    labels = torch.arange(count) % 2
+    time, band = torch.arange(frames), torch.arange(16.0)[None, :, None]
+    slope = (labels * 2 - 1)[:, None] / 2
+    middle = 5.5 + 4 * torch.rand(count, 1, generator=random) + slope * (time - frames / 2)
+    level = torch.exp(-0.5 * ((band - middle[:, None]) / 0.8).square())
+    return Batch(audio=torch.zeros(count, frames * 64), features=-3 + 3 * level, labels=labels)
+
+
+def slope_of(features: Tensor) -> Tensor:
+    """`[B]`: by how many bands per frame the loudest part of features `[B, M, N]` rises."""
+    weight = (features + 3).square() + 1e-6
+    bands, time = (
+        torch.arange(features.shape[1])[:, None],
+        torch.arange(features.shape[2]) - (features.shape[2] - 1) / 2,
+    )
+    place, heard = (weight * bands).sum(1) / weight.sum(1), weight.sum(1)
+    moment = time - (heard * time).sum(1, keepdim=True) / heard.sum(1, keepdim=True)
+    return (heard * moment * place).sum(1) / (heard * moment.square()).sum(1)
+
+
+def trained(game: str, steps: int, **changes: Any) -> tuple[CMelGANObjective, Average]:
+    with seeded(1):
+        objective = build(game, **changes)
+    objective.survey(sweeps(1000 + number) for number in range(8))
+    average = Average(objective.component.networks, 0.98)
+    for step in range(1, steps + 1):
+        objective._engine.begin(step)
+        with seeded(step):
+            objective.step(sweeps(step))
+        average.update()
+    return objective, average
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[CMelGANObjective, Average]:
+    return trained("default", 300, learning_rate=3e-3, critic_learning_rate=2e-3, r1_weight=3.0, critic_noise=0.05)
+
+
+def test_a_rising_tone_rises_and_a_falling_one_falls(learned: tuple[CMelGANObjective, Average]) -> None:
+    """Maps are square here, as the published ones are: with the axes swapped a tone of half a band per frame would rise by two."""
+    objective, average = learned
+    real = sweeps(7)
+    assert torch.allclose(slope_of(real.features)[real.labels == 1].mean(), torch.tensor(0.5), atol=0.15)  # type: ignore[operator]
+    assert slope_of(real.features.transpose(1, 2))[1::2].mean() > 1
+    request = Request(frames=16, count=40, labels=("down", "up") * 20, seeds=tuple(range(40)))
+    with average.applied():
+        slopes = slope_of(objective.component.generate(request))
+    assert 0.25 < slopes[1::2].mean() < 0.8
+    assert -0.8 < slopes[::2].mean() < -0.25
+    assert ((slopes > 0) == (torch.arange(40) % 2 == 1)).float().mean() > 0.9
+
+
+def test_what_is_learned_is_near_the_real_and_varied(learned: tuple[CMelGANObjective, Average]) -> None:
+    objective, average = learned
+    with seeded(1):
+        fresh = build("default")
+    fresh.survey(sweeps(1000 + number) for number in range(8))
+    with average.applied(), torch.no_grad():
+        distance = float(objective.evaluate(sweeps(5))["frame_distance"])
+        assert distance < 0.5 * float(fresh.evaluate(sweeps(5))["frame_distance"])
+        assert objective._variety(16).min() > 0.3
+
+
+def test_an_evaluation_does_not_depend_on_the_critic(learned: tuple[CMelGANObjective, Average]) -> None:
+    """The published validation reuses what the critic said in training, and counts its mistakes as hits."""
+    objective, _ = learned
+    objective._engine.begin(3)
+    before = objective.evaluate(sweeps(5))
+    kept = {name: value.clone() for name, value in objective.networks["critic"].state_dict().items()}
+    with torch.no_grad():
+        for parameter in objective.networks["critic"].parameters():
+            parameter.neg_()
+    after = objective.evaluate(sweeps(5))
+    objective.networks["critic"].load_state_dict(kept)
+    assert before == after
+    assert not before["frame_distance"].requires_grad
+
+
+def test_a_survey_fits_the_scaling_and_measures_the_variety() -> None:
+    objective = build("default")
+    batch = sweeps(1, count=64)
+    objective.survey([batch.piece(0, 32), batch.piece(32, 64)])
+    scaled = objective.component.generator.scaling(batch.features)
+    assert scaled.mean().abs() < 1e-5
+    assert scaled.std() == pytest.approx(1, abs=0.1)
+    assert objective.component.generator.variety.shape == (2,)
+    assert (objective.component.generator.variety > 0.5).all()
+
+
+def test_a_generator_that_has_collapsed_stops_the_training_with_its_label() -> None:
+    objective = build("default", variety_every=1, variety_patience=3, least_variety=0.2)
+    objective.survey([sweeps(1, count=64)])
+    with torch.no_grad():  # whatever the noise, the label alone decides
+        objective.component.generator.network.first.weight.zero_()  # type: ignore[union-attr,operator]
+        objective.component.generator.network.mapping[0].weight[:, :4] = 0  # type: ignore[union-attr,index]
+    assert float(objective.step(sweeps(1))["variety"]) < 0.2
+    objective.step(sweeps(2))
+    with pytest.raises(
+        TrainingError, match=r"step 3: the generator has collapsed: its clips of '(down|up)' vary .* % as much"
+    ):
+        objective.step(sweeps(3))
+
+
+def test_a_varied_generator_is_left_alone() -> None:
+    objective = build("default", variety_every=2, variety_patience=1, least_variety=0.01)
+    objective.survey([sweeps(1, count=64)])
+    terms = [objective.step(sweeps(step)) for step in (1, 2, 3, 4)]
+    assert ["variety" in told for told in terms] == [False, True, False, True]
+
+
+def test_data_without_labels_is_one_class() -> None:
+    objective = build("default", labels=())
+    batch = sweeps(1)
+    batch.labels = None
+    objective.survey([batch])
+    objective.step(batch)
+    assert objective.component.generate(Request(frames=9, seeds=(1,))).shape == (1, 16, 9)
+
+
+def test_the_penalty_comes_every_so_many_steps() -> None:
+    objective = build("default", r1_every=3)
+    assert ["r1" in objective.step(sweeps(step)) for step in range(5)] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("game", "frames", "message"),
+    [
+        ("default", 15, r"at least 16 frames, not 15; set crop_seconds to 0\.128 or more"),
+        ("published", 16, r"exactly 32 frames, not 16; set crop_seconds to 0\.2560"),
+    ],
+)
+def test_crops_that_do_not_fit_are_refused(game: str, frames: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(game).step(sweeps(1, frames=frames))
+
+
+def test_compiled_networks_have_no_second_derivatives() -> None:
+    with pytest.raises(ConfigError, match="r1_weight needs second derivatives"):
+        build("default", Engine("cpu", Numerics(compile=True)))
