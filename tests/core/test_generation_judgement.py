@@ -152,9 +152,9 @@ def test_music_of_the_same_kind_passes(prepared: Prepared) -> None:
 
 def test_what_was_learned_by_heart_is_named_with_its_clip(prepared: Prepared) -> None:
     found = judged(prepared, Player(prepared, learned_by_heart(prepared)), count=18)
-    assert len(found.duplicates) >= 12  # of 18: short sparse pieces of different clips are alike, too
+    assert len(found.duplicates) >= 9  # of 18: short sparse pieces of different clips are alike, too
     for duplicate in found.duplicates:
-        assert duplicate.difference < 0.5 * duplicate.usual
+        assert duplicate.difference < duplicate.usual / 3
         assert duplicate.of.partition("/")[0] == duplicate.clip.partition(" ")[0]
     first = found.duplicates[0]
     assert any(f"{first.clip} is {first.of}" in text for text in sentences(found))

@@ -18,7 +18,7 @@ from synthkit._stages.generation.likeness import pairwise
 
 PARTINGS = 16
 """How often the real clips are parted."""
-SAME = 0.5
+SAME = 1 / 3
 """What is nearer than this share of the smallest distance among real clips is the same clip."""
 
 _Figures = Mapping[str, float]
