@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +13,19 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from synthkit import dsp
+from synthkit._catalog import Catalog
+from synthkit._run import checkpoint
+from synthkit._run.checkpoint import Identity
+from synthkit._run.learner import Learner
 from synthkit.errors import ConfigError
 from synthkit.interfaces import Blend, Request
 from synthkit.sampling import item_generators, slerp
 from synthkit.specs import FeatureSpec
 from synthkit.testing import battery
-from synthkit.training.engine import seeded
-from synthkit_spectrogram_gan.config import SpectrogramGANConfig
+from synthkit.training.engine import Engine, seeded
+from synthkit_spectrogram_gan.config import SpectrogramGANConfig, SpectrogramGANObjectiveConfig
 from synthkit_spectrogram_gan.model import SpectrogramGAN, crossfaded
+from synthkit_spectrogram_gan.objective import SpectrogramGANObjective
 
 SPEC = FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=64)
 LABELS = ("blues", "jazz", "rock")
@@ -211,3 +217,19 @@ def test_what_lies_below_the_floor_is_silence() -> None:
     model = build()
     features = model.features(torch.full((1, 64, 16), -3.0))  # SELU can give what no feature can be
     assert features.min() == features.max() == pytest.approx(SPEC.silence)
+
+
+def test_a_checkpoint_means_the_same_labels_in_another_process(tmp_path: Path) -> None:
+    """The order of labels is in the checkpoint; a model that learned none has none when it is loaded, whatever the clips have."""
+    catalog = Catalog.discover()
+    for config, labels in ((FADED, LABELS), (SpectrogramGANConfig(preset="mel-patch"), ())):
+        model = build(config)
+        offered, _ = catalog.configure("model", "spectrogram-gan", {})
+        objective = SpectrogramGANObjective(SpectrogramGANObjectiveConfig(), model, Engine())
+        learner = Learner(component=model, objective=objective, engine=Engine())
+        identity = Identity(offered=offered, config=config, spec=SPEC, labels=LABELS)
+        folder = checkpoint.save(tmp_path, 1 + len(labels), identity, learner, {})
+        loaded, _ = checkpoint.load_component(folder, catalog)
+        assert isinstance(loaded, SpectrogramGAN)
+        assert loaded.labels == labels
+        assert torch.equal(made(loaded, 40, seeds=(3, 4)), made(model, 40, seeds=(3, 4)))
