@@ -74,14 +74,14 @@ class BandGaussian(GenerativeModel):
     def generate(
         self, request: Request, *, random: torch.Generator | None = None, progress: Progress | None = None
     ) -> Tensor:
-        labels = label_indices(request.labels, self.labels, request.count, self.device)
-        mean, sigma = self.bands(
-            torch.zeros(request.count, dtype=torch.long, device=self.device) if labels is None else labels
-        )
+        known = label_indices(request.labels, self.labels, request.count)
+        labels = torch.zeros(request.count, dtype=torch.long) if known is None else known
+        mean, sigma = self.bands(labels.to(self.device))
         noise = item_noise(item_generators(request, random), self.spec.n_mels, request.frames, device=self.device)
         if progress:
             progress(request.count, request.count)
-        return (mean + request.temperature * sigma * noise).clamp(min=self.spec.silence)
+        made: Tensor = (mean + request.temperature * sigma * noise).clamp(min=self.spec.silence)
+        return made
 
 
 class BandLikelihood(Objective):
