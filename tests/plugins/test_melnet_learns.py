@@ -76,10 +76,10 @@ def test_it_reaches_the_entropy_of_a_known_process() -> None:
     def process(count: int) -> tuple[Tensor, float]:
         grid, nats = torch.zeros(count, 6, 24), 0.0
         for frame, band in itertools.product(range(24), range(6)):
-            drawn = noise.sample((count,))
+            drawn = noise.sample((count,))  # type: ignore[no-untyped-call]
             before = 0.6 * grid[:, band, frame - 1] if frame else 0.0
             grid[:, band, frame] = before + (0.3 * grid[:, band - 1, frame] if band else 0.0) + drawn
-            nats -= float(noise.log_prob(drawn).mean()) / (24 * 6)
+            nats -= float(noise.log_prob(drawn).mean()) / (24 * 6)  # type: ignore[no-untyped-call]
         return grid, nats
 
     with seeded(1):

@@ -230,7 +230,7 @@ class TestBandMixture:
             torch.distributions.Categorical(torch.tensor([0.7, 0.3]).expand(2, 2)),
             torch.distributions.Normal(mean, std),
         )
-        truth = -parts.log_prob(fresh.T).mean()
+        truth = -parts.log_prob(fresh.T).mean()  # type: ignore[no-untyped-call]
         assert float(-fitted.log_prob(fresh[None]).mean()) == pytest.approx(float(truth), rel=0.02)
 
     def test_values_that_stand_still_have_a_bounded_density(self) -> None:
