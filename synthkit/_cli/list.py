@@ -17,8 +17,8 @@ from synthkit.offers import noun
 def command(context: Context, kind: str | None) -> None:
     """List the components that recipes can name, or only those of one KIND.
 
-    KIND is dataset, features, vocoder, model, objective, metric, embedding or tracker; `preset` lists the named feature
-    specs and `recipe` the shipped recipes.
+    KIND is dataset, features, vocoder, model, converter, objective, metric, embedding or tracker; `preset` lists the named
+    feature specs and `recipe` the shipped recipes.
     """
     wanted = None if kind is None else _kind(kind)
     if wanted == "preset":

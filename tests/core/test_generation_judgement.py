@@ -310,3 +310,8 @@ def test_without_real_clips_there_is_nothing_to_judge_by(prepared: Prepared) -> 
     )
     with pytest.raises(DatasetError, match="a model is judged by real clips"):
         judged(alone, Player(prepared, fresh_music), count=6)
+
+
+def test_a_whole_collapse_is_one_sentence(prepared: Prepared) -> None:
+    found = judged(prepared, Player(prepared, lambda label, _: fresh_music(label, 0)), count=12)
+    assert next(sentences(found)) == "Collapse: only 6 of the 12 new clips are different, about 1 of each label."

@@ -158,6 +158,11 @@ def _collapse(judgement: Judgement) -> Iterator[str]:
     collapsed = judgement.collapsed
     if not collapsed:
         return
+    if len(collapsed) == len(judgement.labels) > 1:
+        count = sum(it.different for it in collapsed)
+        each = f"about {count / len(collapsed):.2g} of each label"
+        yield f"Collapse: only {count} of the {plural(judgement.made, 'new clip')} are different, {each}."
+        return
     one_of = [
         f"of {plural(it.made, 'clip')} {f'of {it.label} ' if it.label else ''}only {it.different} "
         f"{'is' if it.different == 1 else 'are'} different"
