@@ -14,6 +14,7 @@ from synthkit_melnet import kernel
 from synthkit_melnet.mixture import Mixture
 from synthkit_melnet.network import Tier
 from synthkit_melnet.packing import packed
+from synthkit_melnet.panels import gates_width, stride
 from synthkit_melnet.state import Frames, Reader
 from synthkit_melnet.text import Text
 
@@ -32,10 +33,10 @@ class KernelFrames(Frames):
         self._turn = 0
         # Item by item, so that none depends on the others: torch sums in another order where there are more rows.
         self._readers = [] if text is None or tier.text is None else [Reader(tier, one) for one in _each(text)]
-        step = kernel.stride(self._net.hidden)
+        step = stride(self._net.hidden)
         self._more = np.zeros((items, tier.bands, step), dtype=np.float32)
         self._biases = [linear.bias.detach().numpy() for linear in (tier.time_input, tier.frequency_input)]
-        self._theta = np.zeros((items, tier.bands, kernel.stride(3 * self._net.mixtures)), dtype=np.float32)
+        self._theta = np.zeros((items, tier.bands, stride(3 * self._net.mixtures)), dtype=np.float32)
         worth = items * tier.bands * self._net.hidden**2 >= _WORTH_THREADS
         self._threads = torch.get_num_threads() if worth else 1
         self._pool = (
@@ -105,7 +106,7 @@ class KernelFrames(Frames):
 
     def _read(self, layer: int) -> None:
         """What is read joins the centralised stack at the input of `layer`."""
-        step = kernel.stride(self._net.hidden)
+        step = stride(self._net.hidden)
         states = self._work.central_inputs.reshape(-1, self._items, step)[layer, :, : self._net.hidden]
         for state, reader in zip(states, self._readers, strict=False):
             state += reader.read(torch.from_numpy(state[None]))[0].numpy()
@@ -121,7 +122,7 @@ class KernelFrames(Frames):
 
 
 def _workspace(net: kernel.Network, items: int, bands: int, central: bool) -> kernel.Workspace:
-    layers, step, rows = len(net.layers), kernel.stride(net.hidden), items * bands
+    layers, step, rows = len(net.layers), stride(net.hidden), items * bands
     of_centre = layers if central else 0
 
     def zeros(*shape: int) -> np.ndarray:
@@ -136,7 +137,7 @@ def _workspace(net: kernel.Network, items: int, bands: int, central: bool) -> ke
         stack=zeros(layers + 1, rows, step),
         ways=zeros(2, rows, step),
         way_cells=zeros(2, rows, step),
-        gates=zeros(2, rows, kernel.gates_width(net.hidden)),
+        gates=zeros(2, rows, gates_width(net.hidden)),
         central_inputs=zeros(of_centre + 1, items, step),
         central=zeros(of_centre, items, step),
         states=zeros(layers, 2, items, step),

@@ -15,14 +15,12 @@ from synthkit_melnet.kernel import (
     FREQUENCY,
     FREQUENCY_JOIN,
     JOIN,
-    PANEL,
     TIME,
     UP,
     Network,
-    gates_width,
-    stride,
 )
 from synthkit_melnet.network import Tier
+from synthkit_melnet.panels import PANEL, gates_width, stride
 from synthkit_melnet.state import stacks
 
 
