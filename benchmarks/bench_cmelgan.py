@@ -119,7 +119,10 @@ def test_a_critic_step_beside_the_published_one() -> None:
         published, ours = PublishedCritic(), MapCritic(3, 256, 256)
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in published.parameters()) == 1_201_345
     features, labels = torch.randn(2, 256, 256), torch.tensor([0, 2])
-    critics = {"published": published, "ours": lambda x, y: ours(x, y)[0][-1]}
+    critics: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "published": published,
+        "ours": lambda x, y: ours(x, y)[0][-1],
+    }
     seconds: dict[str, list[float]] = {name: [] for name in critics}
     memory: dict[str, int] = {}
     for _ in range(4):
