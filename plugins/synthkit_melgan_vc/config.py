@@ -12,6 +12,8 @@ from synthkit.errors import ConfigError
 from synthkit.specs import FeatureSpec
 from synthkit_melgan_vc.presets import PRESETS, Name, Norm, Preset
 
+PATCH = 32
+"""Fewest bands and frames that a critic of patches can judge."""
 Statistics = Literal["gram", "moments"]
 
 
@@ -39,6 +41,9 @@ class MelGANVCConfig(PartConfig):
     overlap_frames: int | None = Field(default=None, ge=0)
     """Frames over which one converted piece fades into the next, at most half of a piece; null: a third of one. With 0 the pieces
     stand side by side, as published."""
+    gate_silence: bool = True
+    """Leave frames in which nothing sounds (every band at the floor) as they are, so that silence in gives silence out however little
+    the network was trained."""
 
     @model_validator(mode="after")
     def _consistent(self) -> MelGANVCConfig:
@@ -47,6 +52,10 @@ class MelGANVCConfig(PartConfig):
         system = self.system
         if system.piece_frames % system.multiple:
             raise ValueError(f"piece_frames must be a multiple of {system.multiple} for {self.preset}")
+        if system.patch_channels and system.piece_frames * system.pieces < PATCH:
+            raise ValueError(
+                f"piece_frames must be {-(-PATCH // system.pieces // 4) * 4} or more, so that there are patches to judge"
+            )
         if self.overlap > system.piece_frames // 2:
             raise ValueError(f"overlap_frames is at most half of a piece, {system.piece_frames // 2} frames")
         return self
@@ -80,6 +89,8 @@ class MelGANVCConfig(PartConfig):
                 "-1 but for a few peaks; set log to log10 and floor to 1e-5"
             )
         system = self.system
+        if system.patch_channels and spec.n_mels < PATCH:
+            raise ConfigError(f"{self.preset} needs features of {PATCH} bands or more, not of n_mels {spec.n_mels}")
         if system.family == "pictures" and spec.n_mels % system.multiple:
             above = -(-spec.n_mels // system.multiple) * system.multiple
             raise ConfigError(

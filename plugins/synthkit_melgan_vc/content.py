@@ -18,9 +18,9 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     `[B, N]`.
 
     >>> spec = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=3)
-    >>> courses(torch.tensor([[[0.0], [-5.0], [-5.0]], [[0.0], [-5.0], [0.0]]]), spec)[0][..., 0]
+    >>> courses(torch.tensor([[[0.0], [-5.0], [-5.0]], [[0.0], [-5.0], [0.0]]]), spec)[0][..., 0].round(decimals=2)
     tensor([[0.0000, 0.0000],
-            [0.6931, 1.0000]])
+            [0.6900, 1.0000]])
     """
     energy = dsp.expand(features, spec) ** (2 / spec.power)
     total = energy.sum(dim=1)
@@ -32,7 +32,8 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
 def content_gap(made: Tensor, source: Tensor, spec: FeatureSpec) -> Tensor:
     """How little the courses of `made` follow those of `source`, `[B, M, N]` both: 1 less their correlation, mean over both courses.
 
-    0 says that one rises and falls with the other, by however much; frames where the source is faint hardly count.
+    0 says that one rises and falls with the other, by however much. Where the source is faint, its height hardly counts; its
+    loudness does, so that silence stays silence.
 
     >>> spec = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=20)
     >>> features = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(1))
@@ -42,7 +43,8 @@ def content_gap(made: Tensor, source: Tensor, spec: FeatureSpec) -> Tensor:
     with torch.autocast(made.device.type, enabled=False):
         found, _ = courses(made.float(), spec)
         wanted, energy = courses(source.float(), spec)
-        weight = (energy / (_FAINT * energy.amax(dim=1, keepdim=True) + _TINY)).clamp(max=1)[:, None]
+        heard = (energy / (_FAINT * energy.amax(dim=1, keepdim=True) + _TINY)).clamp(max=1)
+        weight = torch.stack([torch.ones_like(heard), heard], dim=1)
         weight = weight / weight.sum(dim=2, keepdim=True).clamp(min=_TINY)
         one, other = (course - (weight * course).sum(dim=2, keepdim=True) for course in (found, wanted))
         spreads = (weight * one.square()).sum(2) * (weight * other.square()).sum(2)

@@ -18,6 +18,9 @@ from synthkit_melgan_vc.network import Generator
 from synthkit_melgan_vc.pieces import AT_ONCE, Pieces
 from synthkit_melgan_vc.unet import UNetGenerator
 
+SILENT_WITHIN = 1.05
+"""Mel values beside the floor up to which a band counts as silent: 0.2 dB of power, for rounding on the way here."""
+
 
 class MelGANVC(Converter):
     """A generator of pieces behind features in physical units.
@@ -108,4 +111,8 @@ class MelGANVC(Converter):
         """Pieces `[B, M, length]` converted; what is below the floor, where no sound is, is at the floor."""
         with evaluating(self.generator):
             values: Tensor = self.scaling.inverse(self.generator(self.scaling(cut)))
-        return dsp.compress(dsp.expand(values, self.spec), self.spec)
+        made = dsp.compress(dsp.expand(values, self.spec), self.spec)
+        if not self.config.gate_silence:
+            return made
+        sounds = (dsp.expand(cut, self.spec) > self.spec.floor * SILENT_WITHIN).any(dim=1, keepdim=True)
+        return torch.where(sounds, made, cut)

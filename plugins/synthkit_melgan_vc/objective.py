@@ -20,7 +20,7 @@ from synthkit_melgan_vc.content import content_gap
 from synthkit_melgan_vc.converter import MelGANVC
 from synthkit_melgan_vc.network import Critic, Siamese
 from synthkit_melgan_vc.spectral import improve
-from synthkit_melgan_vc.unet import PatchCritic, PooledSiamese
+from synthkit_melgan_vc.unet import PatchCritic, PooledSiamese, TwoCritics
 
 HALVED = dataclasses.replace(
     GAMES["hinge"], critic=lambda real, made: 0.5 * GAMES["hinge"].critic(real, made), undecided=1.0
@@ -66,7 +66,9 @@ class MelGANVCObjective(Objective):
             sizes = (system.channels, system.embedding, system.siamese_norm, system.siamese_spectral)
             return PatchCritic(system.critic_channels, system.critic_norm), PooledSiamese(*sizes)
         whole = system.piece_frames * system.pieces
-        critic = Critic(bands, whole, system.critic_channels, system.critic_norm)
+        critic: nn.Module = Critic(bands, whole, system.critic_channels, system.critic_norm)
+        if system.patch_channels:
+            critic = TwoCritics(critic, PatchCritic(system.patch_channels, "none"))
         sizes = (system.channels, system.embedding, system.siamese_norm, system.siamese_spectral)
         return critic, Siamese(bands, system.piece_frames, *sizes)
 
@@ -142,7 +144,7 @@ class MelGANVCObjective(Objective):
 
     def undecided(self) -> Mapping[str, float]:
         """The critic's loss while it says the same of all crops."""
-        return self._adversary.undecided(1)
+        return self._adversary.undecided(2 if self.component.system.patch_channels else 1)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimisers and the number of steps made."""

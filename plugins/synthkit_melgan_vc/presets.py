@@ -26,6 +26,8 @@ class Preset:
     """Of the generator and the siamese: of all their layers (`columns`), of the first (`pictures`)."""
     critic_channels: int
     """Of the critic, likewise."""
+    patch_channels: int
+    """Of a second critic beside that of columns, which sees patches of a picture wherever they lie; 0: there is none."""
     embedding: int
     """Numbers that the siamese makes of a piece."""
     norm: Norm
@@ -60,6 +62,7 @@ _MELGAN_VC = Preset(
     pieces=3,
     channels=256,
     critic_channels=512,
+    patch_channels=0,
     embedding=128,
     norm="batch",
     critic_norm="none",
@@ -81,6 +84,7 @@ _LIGHT = Preset(
     pieces=3,
     channels=128,
     critic_channels=128,
+    patch_channels=32,
     embedding=64,
     norm="none",
     critic_norm="none",
@@ -102,6 +106,7 @@ _TRAVELGAN = Preset(
     pieces=2,
     channels=64,
     critic_channels=64,
+    patch_channels=0,
     embedding=1000,
     norm="batch",
     critic_norm="batch",
@@ -121,5 +126,5 @@ _TRAVELGAN = Preset(
 PRESETS: Mapping[Name, Preset] = MappingProxyType({"melgan-vc": _MELGAN_VC, "light": _LIGHT, "travelgan": _TRAVELGAN})
 """`melgan-vc`: marcoppasini/MelGAN-VC, MelGAN_VC.ipynb, with the identity loss that it has for voices. `travelgan`:
 2BytesGoat/wmelonet-melgan_style_transfer (starting project 001), travelgan/networks.py and configs/travel_cfg.json; its
-generators were trained against the wrong direction and could not reach the range of their features. `light`: ours, the
-smallest of the first family that learned on a CPU (docs/style-transfer.md)."""
+generators were trained against the wrong direction and could not reach the range of their features. `light`: ours, a
+smaller one of the first family that learns from few clips on a CPU."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthkit_melgan_vc.network import SLOPE
+from synthkit_melgan_vc.network import SLOPE, changed
 from synthkit_melgan_vc.presets import Norm
 from synthkit_melgan_vc.spectral import spectral
 
@@ -75,7 +75,7 @@ class UNetGenerator(nn.Module):
         for up, norm in zip(self.ups, self.up_norms, strict=True):
             made = torch.cat([across.pop(), norm(up(functional.relu(made)))], dim=1)
         out: Tensor = self.last(functional.relu(made))[:, 0]
-        return x + out if self.residual else out.tanh()
+        return changed(x, out) if self.residual else out.tanh()
 
 
 class PatchCritic(nn.Module):
@@ -101,6 +101,23 @@ class PatchCritic(nn.Module):
         for layer in self.layers:
             seen.append(layer(seen[-1]))
         return seen[1:]
+
+
+class TwoCritics(nn.Module):
+    """A critic of columns, which knows which band is which, beside one of patches, which knows what comes from any of them.
+
+    >>> from synthkit_melgan_vc.network import Critic
+    >>> [scale[-1].shape[2:] for scale in TwoCritics(Critic(80, 72, 8), PatchCritic(4))(torch.zeros(1, 80, 72))]
+    [torch.Size([]), torch.Size([7, 6])]
+    """
+
+    def __init__(self, columns: nn.Module, patches: nn.Module) -> None:
+        super().__init__()
+        self.columns, self.patches = columns, patches
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """`[B, M, N]` to the scale of each."""
+        return [*self.columns(x), *self.patches(x)]
 
 
 class PooledSiamese(nn.Module):

@@ -137,6 +137,19 @@ def test_what_is_made_is_nowhere_below_the_floor() -> None:
     assert float(made.min()) >= SPEC.silence - 1e-4
 
 
+def test_silence_stays_silence() -> None:
+    config = MelGANVCConfig(source="melody", target="bells", channels=8, gate_silence=False)
+    still = torch.full((1, SPEC.n_mels, 100), SPEC.silence)
+    still[..., 40:60] = 0.0
+    quiet = torch.ones(100, dtype=torch.bool)
+    quiet[40:60] = False
+    with seeded(3):
+        gated, open_ = build(), build(config)
+    assert torch.equal(gated.convert(still)[..., quiet], still[..., quiet])
+    assert not torch.equal(gated.convert(still), still)
+    assert not torch.equal(open_.convert(still)[..., quiet], still[..., quiet])
+
+
 @pytest.mark.parametrize(
     ("preset", "spec"), [("melgan-vc", "melgan-vc"), ("light", "melgan"), ("travelgan", "style-transfer")]
 )
@@ -154,6 +167,7 @@ def test_presets_fit_the_features_they_were_published_with(preset: Any, spec: st
         ({"source": "a", "target": "a"}, "nothing to convert"),
         ({"piece_frames": 26}, "multiple of 4 for light"),
         ({"preset": "travelgan", "piece_frames": 48}, "multiple of 32 for travelgan"),
+        ({"piece_frames": 8}, "piece_frames must be 12 or more"),
         ({"overlap_frames": 13}, "at most half of a piece, 12 frames"),
         ({"presets": "light"}, "Extra inputs"),
     ],
@@ -169,6 +183,9 @@ def test_what_cannot_be_converted_is_refused_in_a_sentence() -> None:
     linear = FeatureSpec(sample_rate=16000, n_fft=512, hop_length=128, n_mels=32, log="none", floor=0.0)
     with pytest.raises(ConfigError, match="set log to log10"):
         build(spec=linear)
+    few = FeatureSpec(sample_rate=16000, n_fft=512, hop_length=128, n_mels=20)
+    with pytest.raises(ConfigError, match="light needs features of 32 bands or more, not of n_mels 20"):
+        build(spec=few)
     with pytest.raises(ConfigError, match=r"needs features \[B, 32, N\], not \[1, 80, 9\]"):
         build().convert(torch.zeros(1, 80, 9))
     with pytest.raises(ConfigError, match=r"between 0 and 1, not at 1.5"):

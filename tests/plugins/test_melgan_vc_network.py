@@ -34,7 +34,7 @@ def test_the_published_melgan_vc_has_the_published_shapes() -> None:
     x = torch.rand(2, 192, 24) * 2 - 1
     made = Generator(192)(x)
     assert made.shape == x.shape
-    assert float(made.abs().max()) < 1
+    assert made.abs().max().item() < 1
     assert Siamese(192, 24)(x).shape == (2, 128)
     assert Critic(192, 72)(torch.cat([x, x, x], dim=2))[0][-1].shape == (2, 1)
 
@@ -50,7 +50,7 @@ def test_the_travelgan_of_starting_project_001_has_its_sizes() -> None:
     x = torch.rand(1, 128, 128) * 2 - 1
     made = generator(x)
     assert made.shape == x.shape
-    assert float(made.abs().max()) < 1
+    assert made.abs().max().item() < 1
     assert critic(x)[0][-1].shape == (1, 1, 13, 13)
     assert siamese(x).shape == (1, 1000)  # one vector of a picture: there the map of 13 x 13 was never pooled
 
@@ -78,7 +78,7 @@ def test_a_spectral_norm_is_one_after_some_steps(make: Any) -> None:
         layer.parametrizations.weight.original.mul_(7)
     for _ in range(100):
         improve(layer)
-    assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=1e-3)
+    assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
 
 
 def test_a_spectral_norm_changes_with_steps_only() -> None:
@@ -113,11 +113,11 @@ def test_pieces_of_a_batch_do_not_know_each_other(family: nn.Module) -> None:
     assert torch.allclose(family(torch.cat([one, other]))[:1], family(one), atol=1e-6)
 
 
-def test_a_residual_generator_of_nothing_is_the_identity() -> None:
+def test_a_residual_generator_of_nothing_is_the_identity_above_the_floor() -> None:
     network: Generator = copy.deepcopy(Generator(16, 8, "none", residual=True, normalised=False))
     nn.init.zeros_(network.last.weight)
     x: Tensor = torch.randn(1, 16, 24) * 5
-    assert torch.equal(network(x), x)
+    assert torch.allclose(network(x), x.clamp(min=-1), atol=1e-6)
 
 
 def test_norms_are_those_that_the_settings_want() -> None:

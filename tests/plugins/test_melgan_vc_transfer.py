@@ -45,7 +45,8 @@ def made_of(config: TransferConfig, seed: int = 0) -> Transferred:
 
 
 def apart(one: list[Tensor], other: list[Tensor]) -> float:
-    return sum(float((a - b).square().mean() / b.square().mean()) for a, b in zip(one, other, strict=True)) / len(one)
+    gaps = [(a - b).square().mean() / b.square().mean() for a, b in zip(one, other, strict=True)]
+    return torch.stack(gaps).mean().item()
 
 
 @pytest.mark.parametrize("statistics", ["gram", "moments"])
@@ -70,8 +71,8 @@ def test_the_style_comes_near_and_the_content_stays(statistics: str) -> None:
 
 def test_the_weights_decide_between_the_two() -> None:
     content, _ = clips()
-    kept = made_of(TransferConfig(style_weight=0, start="noise"))
-    assert apart(critic().see(kept.made), critic().see(content)) < 0.05
+    kept = made_of(TransferConfig(style_weight=0, start="noise", steps=40))
+    assert apart(critic().see(kept.made), critic().see(content)) < 0.1
     untouched = made_of(TransferConfig(style_weight=0))
     assert untouched.settled
     assert torch.equal(untouched.made, content)
