@@ -101,7 +101,9 @@ def test_torchaudio_never_touches_files() -> None:
     "module",
     ["synthkit", "synthkit.errors", "synthkit.specs", "synthkit.config", "synthkit.interfaces", "synthkit.presets", "synthkit.hookspecs",
      "synthkit._catalog", "synthkit._recipe.load", "synthkit._run.folder", "synthkit._cli.main", "synthkit.builtin.plugin",
-     "synthkit_melgan.plugin", "synthkit_melgan.config", "synthkit_griffin_lim.plugin", "synthkit_griffin_lim.config"],
+     "synthkit_griffin_lim.plugin", "synthkit_griffin_lim.config",
+     *(f"synthkit_{name}.{module}" for name in ("melgan", "melgan_vc", "melnet", "cmelgan", "spectrogram_gan")
+       for module in ("plugin", "config"))],
 )  # fmt: skip
 def test_light_modules_import_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
