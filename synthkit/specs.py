@@ -154,6 +154,15 @@ class FeatureSpec:
             return (frames - 1) * self.hop_length
         return (frames - 1) * self.hop_length + self.n_fft
 
+    def crop_samples(self, seconds: float) -> int:
+        """Samples of a crop of about `seconds` whose features describe all of it: `samples(n)` of some n.
+
+        >>> FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80).crop_samples(0.37)
+        8192
+        """
+        frames = max(1, round(seconds * self.frames_per_second))
+        return self.samples(frames if self.framing == "same" else frames + 1)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
         return dataclasses.asdict(self)

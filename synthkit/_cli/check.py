@@ -66,7 +66,7 @@ def summary(recipe: Recipe) -> list[str]:
     rows += [f"vocoder   {_named(recipe.vocoder)}{_size(recipe.vocoder, spec)}"] if recipe.vocoder else []
     for training in recipe.train:
         one = training.settings
-        frames = max(1, round(one.crop_seconds * spec.frames_per_second))
+        frames = spec.frames(spec.crop_samples(one.crop_seconds))
         heard = one.steps * one.batch * frames / spec.frames_per_second
         rows.append(
             f"train     {one.part} by {_named(training.objective)}: {one.steps} steps of {one.batch} crops of {frames} "

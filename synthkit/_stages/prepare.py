@@ -17,7 +17,6 @@ from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter, Task, duration
 from synthkit.errors import DatasetError
 from synthkit.interfaces import SPLITS, Dataset, Progress
-from synthkit.specs import FeatureSpec
 from synthkit.storage import text_hash
 
 
@@ -72,17 +71,7 @@ def min_frames(recipe: Recipe) -> int:
     """Samples that a clip must have: those of the longest crop, where shorter ones are to be skipped."""
     if recipe.prepare.short != "skip":
         return 0
-    return max((crop_samples(recipe.spec, training.settings.crop_seconds) for training in recipe.train), default=0)
-
-
-def crop_samples(spec: FeatureSpec, seconds: float) -> int:
-    """Samples of a crop of about `seconds` whose features describe all of it: `spec.samples(n)` of some n.
-
-    >>> crop_samples(FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80), 0.37)
-    8192
-    """
-    frames = max(1, round(seconds * spec.frames_per_second))
-    return spec.samples(frames if spec.framing == "same" else frames + 1)
+    return max((recipe.spec.crop_samples(training.settings.crop_seconds) for training in recipe.train), default=0)
 
 
 def require_visible(prepared: Prepared) -> None:

@@ -25,7 +25,6 @@ from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.generate import require_labels
 from synthkit._stages.loading import find_checkpoint, fresh_part
-from synthkit._stages.prepare import crop_samples
 from synthkit._stages.report.pictures import feature_image
 from synthkit.interfaces import Component, Objective, Split
 from synthkit.training.average import Average
@@ -201,7 +200,7 @@ class PartTraining:
         return Crops(
             self.prepared,
             split,
-            crop_samples=crop_samples(self.recipe.spec, self.settings.crop_seconds),
+            crop_samples=self.recipe.spec.crop_samples(self.settings.crop_seconds),
             batch=batch,
             seed=derive_seed(self.recipe.seed, purpose, self.settings.part, split, *([attempt] if attempt else [])),
             peak=self.settings.peak,

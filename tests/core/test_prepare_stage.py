@@ -16,7 +16,7 @@ from synthkit._recipe.model import Recipe
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import Processes
 from synthkit._run.reporter import Reporter
-from synthkit._stages.prepare import crop_samples, min_frames, prepare, require_visible
+from synthkit._stages.prepare import min_frames, prepare, require_visible
 from synthkit._stages.train import PartTraining
 from synthkit.audio import Audio
 from synthkit.errors import DatasetError
@@ -82,7 +82,7 @@ def test_short_clips_follow_the_recipe(settings: str, used: str, load: Load, cat
 
 def test_what_is_skipped_is_what_would_not_fill_the_longest_crop(load: Load) -> None:
     spec = FeatureSpec(sample_rate=RATE, n_fft=1024, hop_length=256, n_mels=80)
-    assert min_frames(load("short: skip")) == crop_samples(spec, 0.5) == 43 * 256
+    assert min_frames(load("short: skip")) == spec.crop_samples(0.5) == 43 * 256
     assert min_frames(load("short: pad")) == min_frames(load("short: loop")) == 0
 
 

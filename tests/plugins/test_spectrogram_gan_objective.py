@@ -157,7 +157,6 @@ class TestWhatTheCriticHears:
     )
     def test_is_never_squeezed(self, framing: Any, seconds: float) -> None:
         """Once half a minute was squeezed into 64 columns. Crops have a map's frames, and the message says how long that is."""
-        from synthkit._stages.prepare import crop_samples
 
         spec = replace(SPEC, framing=framing)
         objective, data = build(spec=spec), batch("dcgan", spec=spec)
@@ -166,7 +165,7 @@ class TestWhatTheCriticHears:
         ) as error:
             objective.step(data)
         advice = float(str(error.value).rsplit(" ", 1)[1])
-        assert spec.frames(crop_samples(spec, advice)) == 16
+        assert spec.frames(spec.crop_samples(advice)) == 16
 
     def test_crops_without_labels_are_refused_where_labels_are_learned(self) -> None:
         with pytest.raises(ConfigError, match="every crop needs a label"):
