@@ -115,10 +115,10 @@ class MelGANVCObjectiveConfig(Config):
     """Weight of following the source's loudness and height from moment to moment; not in the papers, for small data."""
     every: int | None = Field(default=None, ge=1)
     """The generator and the siamese learn in every so many-th step, the critic in each."""
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     """Of Adam, for the generator and the siamese."""
     critic_learning_rate: float | None = Field(default=None, gt=0)
-    """Of Adam, for the critic; null: that of the generator."""
+    """Of Adam, for the critic."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
     """Of Adam, for all networks."""
 

@@ -14,8 +14,8 @@ _TINY = 1e-8
 
 
 def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
-    """Features `[B, M, N]` to `[B, 2, N]`, loudness (ln of the energy) and height (the mean band, weighted by energy), and the energies
-    `[B, N]`.
+    """Features `[B, M, N]` to `[B, 2, N]`, loudness (ln of the energy) and height (the mean band, weighted by
+    the square of its energy, so that the strongest decides), and the energies `[B, N]`.
 
     >>> spec = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=3)
     >>> courses(torch.tensor([[[0.0], [-5.0], [-5.0]], [[0.0], [-5.0], [0.0]]]), spec)[0][..., 0].round(decimals=2)
@@ -25,7 +25,8 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     energy = dsp.expand(features, spec) ** (2 / spec.power)
     total = energy.sum(dim=1)
     bands = torch.arange(features.shape[1], device=features.device, dtype=features.dtype)
-    height = (energy * bands[:, None]).sum(dim=1) / (total + _TINY)
+    strong = (energy / (energy.amax(dim=1, keepdim=True) + _TINY)).square()
+    height = (strong * bands[:, None]).sum(dim=1) / (strong.sum(dim=1) + _TINY)
     return torch.stack([(total + _TINY).log(), height], dim=1), total
 
 

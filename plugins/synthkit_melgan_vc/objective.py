@@ -54,10 +54,10 @@ class MelGANVCObjective(Objective):
         self._generator = engine.prepare(component.generator)
         self._siamese = self.siamese and engine.prepare(self.siamese)
         learners = [self._generator, *([] if self._siamese is None else [self._siamese])]
-        self._optimiser = self._adam(learners, config.learning_rate)
+        self._optimiser = self._adam(learners, self.config.learning_rate)
         critic = engine.prepare(self.critic)
-        rate = config.critic_learning_rate or config.learning_rate
-        self._adversary = Adversary(critic, self._adam([critic], rate), "hinge", engine)
+        optimiser = self._adam([critic], self.config.critic_learning_rate)
+        self._adversary = Adversary(critic, optimiser, "hinge", engine)
         self._adversary.game = HALVED
 
     def _judges(self) -> tuple[nn.Module, nn.Module]:
@@ -72,8 +72,9 @@ class MelGANVCObjective(Objective):
         sizes = (system.channels, system.embedding, system.siamese_norm, system.siamese_spectral)
         return critic, Siamese(bands, system.piece_frames, *sizes)
 
-    def _adam(self, networks: Iterable[nn.Module], rate: float) -> torch.optim.Optimizer:
+    def _adam(self, networks: Iterable[nn.Module], rate: float | None) -> torch.optim.Optimizer:
         parameters = [parameter for network in networks for parameter in network.parameters()]
+        assert rate is not None
         assert self.config.betas is not None
         return torch.optim.Adam(parameters, rate, self.config.betas, fused=True)
 
@@ -238,5 +239,7 @@ class MelGANVCObjective(Objective):
         return travel, (missing**system.margin_power).mean()
 
 
-_PUBLISHED = ("travel_weight", "margin", "identity_weight", "content_weight", "every", "betas")
+_PUBLISHED = (
+    "travel_weight", "margin", "identity_weight", "content_weight", "every", "learning_rate", "critic_learning_rate", "betas",
+)  # fmt: skip
 """Settings that each preset has its own values of."""

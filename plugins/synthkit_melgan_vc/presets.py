@@ -48,6 +48,9 @@ class Preset:
     content_weight: float
     every: int
     """The generator and the siamese learn in every so many-th step."""
+    learning_rate: float
+    """Of the generator and the siamese."""
+    critic_learning_rate: float
     betas: tuple[float, float]
 
     @property
@@ -76,13 +79,15 @@ _MELGAN_VC = Preset(
     identity_weight=0.5,
     content_weight=0.0,
     every=3,
+    learning_rate=2e-4,
+    critic_learning_rate=2e-4,
     betas=(0.5, 0.999),
 )
 _LIGHT = Preset(
     family="columns",
     piece_frames=24,
     pieces=3,
-    channels=128,
+    channels=64,
     critic_channels=128,
     patch_channels=32,
     embedding=64,
@@ -92,12 +97,14 @@ _LIGHT = Preset(
     spectral=False,
     siamese_spectral=False,
     residual=True,
-    travel_weight=10.0,
+    travel_weight=0.5,
     margin=2.0,
     margin_power=2,
-    identity_weight=0.5,
-    content_weight=2.0,
+    identity_weight=0.1,
+    content_weight=6.0,
     every=1,
+    learning_rate=1e-3,
+    critic_learning_rate=3e-4,
     betas=(0.5, 0.9),
 )
 _TRAVELGAN = Preset(
@@ -120,6 +127,8 @@ _TRAVELGAN = Preset(
     identity_weight=0.0,
     content_weight=0.0,
     every=1,
+    learning_rate=2e-4,
+    critic_learning_rate=2e-4,
     betas=(0.5, 0.999),
 )
 

@@ -54,8 +54,7 @@ def test_conversion_moves_towards_the_target_and_keeps_what_happens() -> None:
     source, target = "melody", "bells"
     with seeded(1):
         component = MelGANVC(MelGANVCConfig(source=source, target=target, channels=24), SPEC, LABELS)
-        settings = MelGANVCObjectiveConfig(learning_rate=1e-3, critic_learning_rate=5e-4)
-        objective = MelGANVCObjective(settings, component, Engine())
+        objective = MelGANVCObjective(MelGANVCObjectiveConfig(), component, Engine())
     objective.survey(batch(-1 - number) for number in range(8))
     terms: dict[str, list[float]] = {}
     for step in range(120):
