@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthkit.dataset import Dataset
+from synthkit.datasets import Dataset
 from synthkit.errors import ClipReport, ConfigError
 from synthkit.specs import FeatureSpec
 from synthkit.values import (
