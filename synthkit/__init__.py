@@ -22,15 +22,15 @@ _PUBLIC = {
     "synthkit._run.folder": "RunFolder",
     "synthkit._stages.synthesis": "Features",
     "synthkit.audio": "Audio read",
-    "synthkit.config": "Config ExistingFolder FeaturesConfig PartConfig UserPath",
+    "synthkit.config": "Config ConverterConfig ExistingFolder FeaturesConfig PartConfig UserPath",
     "synthkit.errors": (
         "AudioError CheckpointError ConfigError DatasetError PluginError RecipeError RunError SpecMismatch "
         "SynthkitError TrainingError UnknownName UnreadableClip"
     ),
     "synthkit.hookspecs": "hookimpl",
     "synthkit.interfaces": (
-        "Batch Clip ClipReport Command Comparison Component Dataset Embedding FeatureExtractor GenerativeModel Metric "
-        "Objective Offer Request Score Tracker VerifyReport Vocoder"
+        "Batch Clip ClipReport Command Comparison Component Converter Dataset Embedding FeatureExtractor GenerativeModel "
+        "Metric Objective Offer Request Score Tracker VerifyReport Vocoder"
     ),
     "synthkit.presets": "PRESETS",
     "synthkit.specs": "Conversion FeatureSpec conversion",

@@ -18,6 +18,7 @@ from synthkit._stages.synthesis import Features as Features
 from synthkit.audio import Audio as Audio
 from synthkit.audio import read as read
 from synthkit.config import Config as Config
+from synthkit.config import ConverterConfig as ConverterConfig
 from synthkit.config import ExistingFolder as ExistingFolder
 from synthkit.config import FeaturesConfig as FeaturesConfig
 from synthkit.config import PartConfig as PartConfig
@@ -41,6 +42,7 @@ from synthkit.interfaces import ClipReport as ClipReport
 from synthkit.interfaces import Command as Command
 from synthkit.interfaces import Comparison as Comparison
 from synthkit.interfaces import Component as Component
+from synthkit.interfaces import Converter as Converter
 from synthkit.interfaces import Dataset as Dataset
 from synthkit.interfaces import Embedding as Embedding
 from synthkit.interfaces import FeatureExtractor as FeatureExtractor

@@ -8,9 +8,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from synthkit.errors import SynthkitError
@@ -75,6 +84,27 @@ class PartConfig(Config):
         says it. None: not known without building them.
         """
         return None
+
+
+class ConverterConfig(PartConfig):
+    """Settings of a converter: every one turns clips of one label of the data into clips of another.
+
+    >>> ConverterConfig(source="jazz", target="jazz")
+    Traceback (most recent call last):
+    pydantic_core._pydantic_core.ValidationError: 1 validation error for ConverterConfig
+      Value error, source and target are both 'jazz': there is nothing to convert [type=value_error, ...
+    """
+
+    source: str = Field(min_length=1)
+    """The label of what it converts."""
+    target: str = Field(min_length=1)
+    """The label of what it makes of it."""
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.source == self.target:
+            raise ValueError(f"source and target are both {self.source!r}: there is nothing to convert")
+        return self
 
 
 class ObjectiveConfig(Config):

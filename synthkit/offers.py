@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit import interfaces
 from synthkit.errors import PluginError, nearest
@@ -17,6 +17,7 @@ from synthkit.interfaces import KINDS, Command, Kind, Offer
 
 if TYPE_CHECKING:
     from synthkit.config import Config
+    from synthkit.specs import FeatureSpec
 
 COMPONENT_BASES: Mapping[Kind, type] = {
     "dataset": interfaces.Dataset,
@@ -33,6 +34,9 @@ COMPONENT_BASES: Mapping[Kind, type] = {
 
 LEARNING: tuple[Kind, ...] = ("vocoder", "model", "converter")
 """The kinds whose components have networks: an objective teaches them, a checkpoint holds them."""
+
+LABELLED: tuple[Kind, ...] = ("model", "converter")
+"""Those of them that are built with the labels of the data."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -96,12 +100,19 @@ def noun(kind: str) -> str:
     return "feature extractor" if kind == "features" else kind
 
 
+def part_arguments(kind: str, spec: FeatureSpec, labels: tuple[str, ...]) -> tuple[Any, ...]:
+    """What a vocoder, a model or a converter is built with after its settings."""
+    return (spec, labels) if kind in LABELLED else (spec,)
+
+
 def config_base(kind: Kind) -> type[Config]:
     """The base class of the settings of a kind's components."""
-    from synthkit.config import Config, FeaturesConfig, PartConfig
+    from synthkit.config import Config, ConverterConfig, FeaturesConfig, PartConfig
 
     if kind == "features":
         return FeaturesConfig
+    if kind == "converter":
+        return ConverterConfig
     return PartConfig if kind in LEARNING else Config
 
 

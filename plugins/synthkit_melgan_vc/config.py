@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from synthkit.config import Config, PartConfig
+from synthkit.config import Config, ConverterConfig
 from synthkit.errors import ConfigError
 from synthkit.specs import FeatureSpec
 from synthkit_melgan_vc.presets import PRESETS, Name, Norm, Preset
@@ -17,17 +17,13 @@ PATCH = 32
 Statistics = Literal["gram", "moments"]
 
 
-class MelGANVCConfig(PartConfig):
+class MelGANVCConfig(ConverterConfig):
     """A converter from one label of the data to another: a published system, and whatever is to differ from it.
 
     >>> MelGANVCConfig(source="jazz", target="classical", channels=64).system.channels
     64
     """
 
-    source: str = Field(min_length=1)
-    """The label of what it converts."""
-    target: str = Field(min_length=1)
-    """The label of what it makes of it."""
     preset: Name = "light"
     """`melgan-vc` (Pasini 2019), `light` (a smaller one that learns on a CPU) or `travelgan` (U-net on 128 x 128 pictures)."""
     channels: int | None = Field(default=None, ge=1)
@@ -47,8 +43,6 @@ class MelGANVCConfig(PartConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> MelGANVCConfig:
-        if self.source == self.target:
-            raise ValueError(f"source and target are both {self.source!r}: there is nothing to convert")
         system = self.system
         if system.piece_frames % system.multiple:
             raise ValueError(f"piece_frames must be a multiple of {system.multiple} for {self.preset}")

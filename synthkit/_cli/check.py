@@ -63,6 +63,7 @@ def summary(recipe: Recipe) -> list[str]:
         f"features  {_named(recipe.features)}: {spec.sample_rate} Hz, n_fft {spec.n_fft}, hop {spec.hop_length}, {mels}",
     ]
     rows += [f"model     {_named(recipe.model)}{_size(recipe.model, spec)}"] if recipe.model else []
+    rows += [f"converter {_named(recipe.converter)}{_size(recipe.converter, spec)}"] if recipe.converter else []
     rows += [f"vocoder   {_named(recipe.vocoder)}{_size(recipe.vocoder, spec)}"] if recipe.vocoder else []
     for training in recipe.train:
         one = training.settings

@@ -38,6 +38,20 @@ class RawBatch:
     """What is said in those clips; None where the split has no texts."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Clips that a row may come from."""
+
+    places: np.ndarray
+    """Which entries they are."""
+    ends: np.ndarray
+    """Their chances, summed up."""
+
+    def place(self, draw: float) -> int:
+        """The entry that a number in 0..1 falls on."""
+        return int(self.places[np.searchsorted(self.ends, draw * self.ends[-1], side="right")])
+
+
 class Crops:
     """Crops of one split, drawn evenly over all its sound.
 
@@ -58,6 +72,7 @@ class Crops:
         rows: range | None = None,
         short: ShortCrop = "pad",
         at: CropAt = "random",
+        balance: tuple[str, ...] = (),
     ) -> None:
         """Crops of `crop_samples` samples, `batch` per step in all processes together.
 
@@ -73,9 +88,11 @@ class Crops:
             short: A clip shorter than a crop is followed by zeros (`pad`) or begins again (`loop`).
             at: A crop lies anywhere, evenly over all sound (`random`), or is the beginning of a clip (`start`), each clip as
                 likely as another.
+            balance: Row r has a crop of the label `balance[r % len(balance)]`, so that each is as frequent as another; empty: of
+                each label there are as many as its clips are long.
 
         Raises:
-            DatasetError: where the split has no clip, or one has no label although others have.
+            DatasetError: where the split has no clip, or none of a label in `balance`, or one has no label although others have.
         """
         self._prepared = prepared
         self._entries = prepared.entries(split)
@@ -84,8 +101,8 @@ class Crops:
                 f"the {split} split of {prepared.dataset.get('name', 'the data set')!r} has no clip that can be used"
             )
         self._labels = self._label_indices(self._entries)
-        chances = [entry.frames if at == "random" else 1 for entry in self._entries]
-        self._ends = np.cumsum(chances, dtype=np.int64)
+        chances = np.array([entry.frames if at == "random" else 1 for entry in self._entries], dtype=np.int64)
+        self._pools = [_Pool(places, np.cumsum(chances[places])) for places in self._choices(split, balance)]
         self._has_texts = any(entry.text for entry in self._entries)
         self._crop_samples, self._seed = crop_samples, seed % 2**64
         self._peak, self._gain, self._short, self._at = peak, gain, short, at
@@ -95,7 +112,8 @@ class Crops:
         """The crops of step `step` (from 0)."""
         draws = np.random.default_rng([self._seed, step]).random((max(self._rows, default=-1) + 1, 3))
         rows = draws[self._rows.start : self._rows.stop : self._rows.step]  # a row's numbers are those of any batch
-        places = np.searchsorted(self._ends, rows[:, 0] * self._ends[-1], side="right")
+        pools = [self._pools[row % len(self._pools)] for row in self._rows]
+        places = np.array([pool.place(draw) for pool, draw in zip(pools, rows[:, 0], strict=True)], dtype=np.int64)
         audio = np.zeros((len(rows), self._crop_samples), dtype=np.float32)
         entries = [self._entries[place] for place in places]
         for entry, (_, start, gain), out in zip(entries, rows, audio, strict=True):
@@ -119,6 +137,17 @@ class Crops:
         self._prepared.read(entry, first, count, scale=scale, out=out[:count])
         if self._short == "loop" and count < len(out):
             out[count:] = np.resize(out[:count], len(out) - count)
+
+    def _choices(self, split: Split, balance: tuple[str, ...]) -> list[np.ndarray]:
+        """The clips that a row may come from, by their places: one set for all rows, or one per label that they take in turn."""
+        found = [
+            np.array([place for place, entry in enumerate(self._entries) if entry.label == label], dtype=np.int64)
+            for label in balance
+        ]
+        for label, places in zip(balance, found, strict=True):
+            if not len(places):
+                raise DatasetError(f"the {split} split has no clip of the label {label!r}, which `balance` needs")
+        return found or [np.arange(len(self._entries))]
 
     def _label_indices(self, entries: tuple[Entry, ...]) -> np.ndarray | None:
         labels = self._prepared.labels

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.explain import ModelT, block_mark, shown, validated
-from synthkit._recipe.model import Block, FromBlock, Origin
+from synthkit._recipe.model import Block, FromBlock, Origin, as_part
 from synthkit._recipe.yaml import Entry, Items, Mark, Node, Scalar, Table, from_python
 from synthkit.config import FeaturesConfig, PartConfig, expand
 from synthkit.errors import ConfigError, Problem, SpecMismatch, SynthkitError, nearest
@@ -127,7 +127,7 @@ class Checker:
             folder = expand(Path(written.run))
             if kind == "features":
                 return self._saved_block(kind, saved_features(folder), mark, path)
-            saved = saved_part(folder, "model" if kind == "model" else "vocoder")
+            saved = saved_part(folder, as_part(kind))
             block = self._saved_block(kind, saved, mark, path)
         except (SynthkitError, ValueError) as error:
             self.report(mark, f"{path}.from", str(error))

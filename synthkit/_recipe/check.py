@@ -14,6 +14,7 @@ from synthkit._catalog import Catalog, Offered
 from synthkit._recipe.blocks import Checker
 from synthkit._recipe.explain import ModelT
 from synthkit._recipe.model import (
+    PARTS,
     Block,
     GenerateBlock,
     Origin,
@@ -32,11 +33,17 @@ from synthkit.interfaces import Kind
 from synthkit.specs import FeatureSpec
 from synthkit.values import ABILITIES, Ability, can_serve
 
-BLOCK_KEYS = ("data", "features", "model", "vocoder", "train", "prepare", "generate", "report", "trackers", "tiny")
+BLOCK_KEYS = (
+    *("data", "features", "model", "converter", "vocoder", "train"),
+    *("prepare", "generate", "report", "trackers", "tiny"),
+)
 """Top-level keys beside those of `Head`, in the order of a recipe."""
 
 CRITIC_WARMUP = 1_000
 """Steps (at most a tenth of all) in which a fresh critic learns alone beside a part that has learned already."""
+
+_MAKERS_FIRST: tuple[Part, ...] = ("model", "converter", "vocoder")
+"""The parts in the order in which features go through them."""
 
 _ASKS: Mapping[str, Ability | None] = {
     "temperature": "temperature",
@@ -92,9 +99,9 @@ class _Check:
         """Everything, block by block; None where something essential is wrong."""
         head = self.checker.settings(Head, self.tree, self.start, "", BLOCK_KEYS)
         data = self._required("dataset", "data", "a recipe needs a data set")
-        self.parts = {"vocoder": self._part("vocoder"), "model": self._part("model")}
+        self.parts = {part: self._part(part) for part in PARTS}
         vocoder, model = self.parts["vocoder"], self.parts["model"]
-        features = self._features(vocoder, model)
+        features = self._features()
         where = self._key("features")
         spec = None if features is None else self.checker.spec(features, self.tree.get("features"), where)
         compare = self._blocks("vocoder", "generate", "compare", (), may_be_from=True)
@@ -106,10 +113,11 @@ class _Check:
         report = self._core(ReportBlock, "report", "metrics", "embedding")
         embedding = self._embedding()
         self._something_sounds()
+        self._one_source()
         if generate is not None:
             self._can_be_made(generate, model)
         if spec is not None:
-            self._fit(spec, vocoder, model, compare)
+            self._fit(spec, compare)
             self._trainable(spec, training)
         self._all_have_weights(training, compare)
         if head is None or data is None or features is None or spec is None:
@@ -124,6 +132,7 @@ class _Check:
             features=features,
             spec=spec,
             model=model,
+            converter=self.parts["converter"],
             vocoder=vocoder,
             train=tuple(training),
             prepare=prepare,
@@ -156,15 +165,16 @@ class _Check:
         node = self.tree.get(part)
         return None if node is None else self.checker.component(part, node, self._key(part), part, may_be_from=True)
 
-    def _features(self, vocoder: Block | None, model: Block | None) -> Block | None:
+    def _features(self) -> Block | None:
         node = self.tree.get("features")
         if node is not None:
             return self.checker.component("features", node, self._key("features"), "features", may_be_from=True)
-        written = [part for part in ("vocoder", "model") if self.tree.get(part) is not None]
-        runs = [block.from_run for block in (model, vocoder) if block is not None and block.from_run is not None]
+        written = [part for part in PARTS if self.tree.get(part) is not None]
+        blocks = [block for part in _MAKERS_FIRST if (block := self.parts[part]) is not None]
+        runs = [block.from_run for block in blocks if block.from_run is not None]
         if runs and len(runs) == len(written):
             return self.checker.features_of_run(runs[0], self._key(written[-1]))
-        if len(runs) < len([block for block in (model, vocoder) if block is not None]) or not written:
+        if len(runs) < len(blocks) or not written:
             why = "a required key is missing: it may be left out only where every part comes `from:` a run"
             self.checker.report(self.start, "features", why, self.checker.names("features"))
         return None
@@ -226,8 +236,8 @@ class _Check:
         named = item.get("objective") if isinstance(item, Table) else None
         part = item.get("part") if isinstance(item, Table) else None
         learner = None
-        if isinstance(part, Scalar) and part.value in ("vocoder", "model"):
-            name: Part = "vocoder" if part.value == "vocoder" else "model"
+        name = next((it for it in PARTS if isinstance(part, Scalar) and part.value == it), None)
+        if name is not None and part is not None:
             learner = self._named(name)
             if self.tree.get(name) is None:
                 hint = f"add a `{name}:` block"
@@ -239,6 +249,8 @@ class _Check:
         objective = self._objective(named, learner, item, where, f"{path}.objective")
         if settings is None or objective is None:
             return None
+        if settings.part == "converter" and "balance" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"balance": "labels"})  # it learns from both its labels in each step
         return Training(settings=settings, objective=self._warmed(objective, settings))
 
     def _warmed(self, objective: Block, settings: TrainBlock) -> Block:
@@ -296,6 +308,12 @@ class _Check:
                 self.start, "vocoder", "a required key is missing: nothing turns features into sound", hint
             )
 
+    def _one_source(self) -> None:
+        """Features come from a model or from a converter."""
+        if self.tree.get("model") is not None and self.tree.get("converter") is not None:
+            message = "a recipe makes new clips with a model or converts real ones, not both"
+            self.checker.report(self._key("converter"), "converter", message, "write two recipes")
+
     def _can_be_made(self, generate: GenerateBlock, model: Block | None) -> None:
         """New clips need a model, and one that can make them so, as far as its settings tell."""
         asked = {key: ability for key, ability in _ASKS.items() if _is_asked(generate, key)}
@@ -311,18 +329,15 @@ class _Check:
                 message = f"the model {model.offered.offer.name!r} with these settings cannot {ABILITIES[ability]}"
                 self.checker.report(mark, f"generate.{key}", message, f"it can serve: {can_serve(able)}")
 
-    def _fit(
-        self, spec: FeatureSpec, vocoder: Block | None, model: Block | None, compare: Sequence[tuple[Mark, Block]]
-    ) -> None:
+    def _fit(self, spec: FeatureSpec, compare: Sequence[tuple[Mark, Block]]) -> None:
         features, source = spec, "features"
-        if model is not None:
-            self.checker.fits(model, spec, self.tree.get("model"), self._key("model"), "model", given="features")
-            if model.spec is not None:
-                features, source = model.spec, "model (from the run)"
-        if vocoder is not None:
-            self.checker.fits(
-                vocoder, features, self.tree.get("vocoder"), self._key("vocoder"), "vocoder", given=source
-            )
+        for part in _MAKERS_FIRST:
+            block = self.parts[part]
+            if block is None:
+                continue
+            self.checker.fits(block, features, self.tree.get(part), self._key(part), part, given=source)
+            if block.spec is not None and part != "vocoder":
+                features, source = block.spec, f"{part} (from the run)"
         for index, (mark, block) in enumerate(compare):
             self.checker.fits(block, features, None, mark, f"generate.compare.{index}", given=source)
 

@@ -27,7 +27,7 @@ class Saved:
 
 
 def saved_part(path: Path, part: Part) -> Saved:
-    """The vocoder or model that a run trained, or that is in one checkpoint. Raises `RunError` or `CheckpointError`."""
+    """The vocoder, model or converter that a run trained, or that is in one checkpoint. Raises `RunError` or `CheckpointError`."""
     checkpoint = source_checkpoint(path, part)
     meta, file = read_meta(checkpoint), checkpoint / "meta.json"
     config, spec = meta.get("config"), meta.get("spec")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -16,7 +16,8 @@ from synthkit.specs import FeatureSpec
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["constant", "step", "exponential", "cosine"]
-Part = Literal["vocoder", "model"]
+Part = Literal["vocoder", "model", "converter"]
+PARTS: tuple[Part, ...] = get_args(Part)
 CropAt = Literal["random", "start"]
 
 
@@ -77,7 +78,7 @@ class WatchBlock(Config):
 
 
 class TrainBlock(Config):
-    """One training: of the vocoder, or of the model."""
+    """One training: of the vocoder, the model or the converter."""
 
     part: Part
     """Which block of the recipe learns."""
@@ -89,6 +90,9 @@ class TrainBlock(Config):
     """Length of a crop; rounded to whole frames. MelGAN's 8,192 samples are 0.37 s at 22,050 Hz."""
     crop_at: CropAt = "random"
     """`random`: anywhere, evenly over all sound; `start`: the beginning of a clip, each as likely as another, as texts need."""
+    balance: Literal["labels"] | None = None
+    """`labels`: as many crops of one label as of another; null: of each as much as there is sound. A converter learns with
+    `labels`, of its two."""
     peak: float | None = Field(default=0.95, gt=0, le=1)
     """Each clip is scaled to this peak (MelGAN: 0.95); null leaves its level."""
     gain: tuple[float, float] = (0.3, 1.0)
@@ -230,6 +234,15 @@ class FromBlock(Config):
     """Also take the state of the optimisers, and the weights that learning went on from. Only for a part that is trained."""
 
 
+def as_part(kind: Kind) -> Part:
+    """The part of a recipe that a component of this kind is.
+
+    >>> as_part("vocoder")
+    'vocoder'
+    """
+    return next(part for part in PARTS if part == kind)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """A part's `from:`, checked."""
@@ -253,6 +266,11 @@ class Block:
     """The run whose weights, config and spec it takes (`from:` instead of `use:`)."""
     spec: FeatureSpec | None = None
     """The spec of a part that comes from a run; None for one made here, which takes the recipe's."""
+
+    @property
+    def part(self) -> Part:
+        """The part of a recipe that it is: for a vocoder, a model or a converter."""
+        return as_part(self.kind)
 
     @property
     def from_run(self) -> Path | None:
@@ -279,6 +297,7 @@ class Recipe:
     features: Block
     spec: FeatureSpec
     model: Block | None
+    converter: Block | None
     vocoder: Block | None
     train: tuple[Training, ...]
     prepare: PrepareBlock
@@ -305,4 +324,4 @@ class Recipe:
 
     def part(self, name: Part) -> Block | None:
         """The block that `train: {part: ...}` names."""
-        return self.vocoder if name == "vocoder" else self.model
+        return {"vocoder": self.vocoder, "model": self.model, "converter": self.converter}[name]

@@ -179,4 +179,5 @@ def _is_block(path: tuple[str, ...]) -> bool:
         return True
     if names in (("generate", "compare"), ("report", "metrics"), ("trackers",)):
         return indexed
-    return not indexed and names in (("data",), ("features",), ("model",), ("vocoder",), ("report", "embedding"))
+    parts = (("model",), ("converter",), ("vocoder",))
+    return not indexed and names in (("data",), ("features",), *parts, ("report", "embedding"))

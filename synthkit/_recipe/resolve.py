@@ -38,6 +38,8 @@ def _tree(recipe: Recipe, catalog: Catalog) -> dict[str, Any]:
     }
     if recipe.model is not None:
         tree["model"] = mapping(recipe.model)
+    if recipe.converter is not None:
+        tree["converter"] = mapping(recipe.converter)
     if recipe.vocoder is not None:
         tree["vocoder"] = mapping(recipe.vocoder)
     trainings = [{**one.settings.model_dump(mode="json"), "objective": mapping(one.objective)} for one in recipe.train]

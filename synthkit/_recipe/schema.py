@@ -22,6 +22,7 @@ _KEYS: dict[str, tuple[Kind, str, bool]] = {
     "data": ("dataset", "Where the clips come from.", False),
     "features": ("features", "What the sound is turned into; with `from:` only runs, it may be left out.", True),
     "model": ("model", "What makes new features.", True),
+    "converter": ("converter", "What makes features of one label into features of another.", True),
     "vocoder": ("vocoder", "What turns features into sound.", True),
 }
 

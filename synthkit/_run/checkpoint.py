@@ -30,6 +30,7 @@ from synthkit._run.learner import Learner
 from synthkit._run.weights import learned_networks, load_networks, read_weights, verify
 from synthkit.errors import CheckpointError, PluginError, UnknownName
 from synthkit.interfaces import Component
+from synthkit.offers import part_arguments
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
@@ -123,7 +124,7 @@ def load_component(
             f"{offered.version}; the checkpoint was written with version {meta['version']}: {error}"
         ) from error
     spec = FeatureSpec.from_dict(meta["spec"])
-    arguments: tuple[Any, ...] = (spec, tuple(meta["labels"])) if meta["kind"] == "model" else (spec,)
+    arguments = part_arguments(meta["kind"], spec, tuple(meta["labels"]))
     with seeded(0):
         component = catalog.build(offered, config or saved, *arguments)
     assert isinstance(component, Component)

@@ -96,7 +96,7 @@ class RunFolder:
         return self.path / "report.json"
 
     def checkpoint_root(self, part: str) -> Path:
-        """The folder of the checkpoints of a part (`vocoder` or `model`)."""
+        """The folder of the checkpoints of a part (`vocoder`, `model` or `converter`)."""
         return self.path / "checkpoints" / part
 
     def checkpoints(self, part: str) -> list[Path]:
@@ -134,7 +134,7 @@ class RunFolder:
 
     def parts(self) -> tuple[str, ...]:
         """The parts that have a checkpoint."""
-        return tuple(part for part in ("model", "vocoder") if self.newest(part))
+        return tuple(part for part in ("model", "converter", "vocoder") if self.newest(part))
 
     def require(self) -> RunFolder:
         """Itself, or `RunError` where it is not the folder of a run."""

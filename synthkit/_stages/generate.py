@@ -21,10 +21,11 @@ from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.asking import Item, Real, Wish, new_items, require_label
-from synthkit._stages.loading import fresh_part, load_vocoder, named_vocoder, part_from, part_of, require_ready
+from synthkit._stages.loading import fresh_part, load_vocoder, named_vocoder, part_from, require_ready
 from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
-from synthkit.errors import ConfigError, RunError
+from synthkit.config import ConverterConfig
+from synthkit.errors import ConfigError, RunError, nearest
 from synthkit.interfaces import Component, GenerativeModel, Split, Vocoder
 from synthkit.specs import FeatureSpec, conversion
 from synthkit.storage import write_json
@@ -85,7 +86,7 @@ class Parts:
 
     def trained(self, block: Block) -> Component:
         """A part with the run's own weights, those of its `from:` run, or as it is where it learns nothing."""
-        part = part_of(block)
+        part = block.part
         if any(training.settings.part == part for training in self.recipe.train):
             folder = best_good(self.run, part, self.reporter.warn)
             if folder is None:
@@ -203,10 +204,14 @@ def _real(parts: Parts, prepared: Prepared, split: Split, least: float = 0.0) ->
 
 
 def require_labels(recipe: Recipe, known: Sequence[str]) -> None:
-    """Raise `ConfigError` where new clips are asked of a label that the data, from which a model is to learn, does not have."""
+    """Raise `ConfigError` where the recipe asks for a label that the data, from which a model or converter is to learn, lacks."""
     wanted = recipe.generate.labels or (recipe.generate.blend and recipe.generate.blend.labels) or ()
     for label in wanted:
         require_label(label, known)
+    if recipe.converter is not None and isinstance(recipe.converter.config, ConverterConfig):
+        for label in (recipe.converter.config.source, recipe.converter.config.target):
+            if label not in known:
+                raise ConfigError(f"converter: the data has no label {label!r}; {nearest(label, known)}")
 
 
 def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, source: Source) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from synthkit._stages.pulling import importer_of
 from synthkit.errors import CheckpointError, RunError, UnknownName, nearest
 from synthkit.foreign import Foreign, Imported
 from synthkit.interfaces import Component, Objective
+from synthkit.offers import part_arguments
 from synthkit.training.engine import Engine, seeded
 
 _MOST_LINES = 20
@@ -74,7 +75,7 @@ def write_run(foreign: Foreign, offered: Offered, catalog: Catalog, target: Path
     if run.path.exists():
         raise RunError(f"{str(target)!r} is there already: name another folder with -o, or delete it")
     imported = importer_of(offered).read(foreign)
-    arguments = (imported.spec, imported.labels) if offered.offer.kind == "model" else (imported.spec,)
+    arguments = part_arguments(offered.offer.kind, imported.spec, imported.labels)
     with seeded(0):
         component = catalog.build(offered, imported.config, *arguments)
     assert isinstance(component, Component)

@@ -16,6 +16,7 @@ from synthkit._run.folder import RunFolder, read_meta
 from synthkit.config import PartConfig
 from synthkit.errors import CheckpointError, ConfigError
 from synthkit.interfaces import Component, Vocoder
+from synthkit.offers import part_arguments
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import seeded
 
@@ -25,7 +26,7 @@ def find_checkpoint(path: str | Path, part: Part | None, say: Say, *, learning: 
 
     Args:
         path: A run folder or a checkpoint folder.
-        part: Which part of a run; None takes its model, or its vocoder where it trained no model.
+        part: Which part of a run; None takes its model or converter, or its vocoder where it trained neither.
         say: Is told where a checkpoint is damaged and another is used.
         learning: Whether what only learning needs has to be whole, too.
 
@@ -69,23 +70,16 @@ def load_vocoder(path: str | Path, catalog: Catalog, device: torch.device | str 
 
 def part_from(block: Block, origin: Origin, catalog: Catalog, device: torch.device | str, *, say: Say) -> Component:
     """A part with the weights of the run that its `from:` names. Raises `RunError` or `CheckpointError`."""
-    folder = find_checkpoint(origin.path, part_of(block), say)
+    folder = find_checkpoint(origin.path, block.part, say)
     return load_component(folder, catalog, device, block.config)[0]
 
 
 def fresh_part(block: Block, spec: FeatureSpec, labels: tuple[str, ...], catalog: Catalog) -> Component:
-    """A vocoder or a model without trained weights; the caller seeds those it has. One with `from:` has the spec of its run."""
-    arguments: tuple[Any, ...] = (block.spec or spec,)
-    if block.kind == "model":
-        arguments = (*arguments, labels)
+    """A part without trained weights; the caller seeds those it has. One with `from:` has the spec of its run."""
+    arguments = part_arguments(block.kind, block.spec or spec, labels)
     component = catalog.build(block.offered, block.config, *arguments)
     assert isinstance(component, Component)
     return component
-
-
-def part_of(block: Block) -> Part:
-    """The part that a block is in a recipe."""
-    return "model" if block.kind == "model" else "vocoder"
 
 
 def named_vocoder(

@@ -39,7 +39,7 @@ _PACE = {
 }
 """Settings of a training that say how long it is, how closely watched, and on what it runs; with others it is another one."""
 
-_SINCE = {"crop_at": "random"}
+_SINCE = {"crop_at": "random", "balance": None}
 """Settings that earlier versions did not write, as their trainings had them: such a training can still be resumed."""
 
 
@@ -204,7 +204,9 @@ class Pipeline:
         }
         generate = {
             "train": _fingerprint(train),
-            "parts": [_describe(block) for block in (recipe.model, recipe.vocoder, *recipe.compare) if block],
+            "parts": [
+                _describe(block) for block in (recipe.model, recipe.converter, recipe.vocoder, *recipe.compare) if block
+            ],
             "generate": recipe.generate.model_dump(mode="json", exclude={"batch"}),
         }
         report = {
@@ -328,7 +330,7 @@ def _describe(block: Block) -> dict[str, Any]:
     """A block as far as results depend on it."""
     weights = None
     if block.origin is not None:
-        folder = source_checkpoint(block.origin.path, "model" if block.kind == "model" else "vocoder")
+        folder = source_checkpoint(block.origin.path, block.part)
         weights = read_meta(folder)["files"]
     return {
         "use": f"{block.offered.plugin}/{block.offered.offer.name}",

@@ -26,7 +26,10 @@ from synthkit._run.seeds import derive_seed
 from synthkit._stages.generate import require_labels
 from synthkit._stages.loading import find_checkpoint, fresh_part
 from synthkit._stages.report.pictures import feature_image
+from synthkit.config import ConverterConfig
+from synthkit.errors import ConfigError
 from synthkit.interfaces import Component, Objective, Split
+from synthkit.offers import LABELLED
 from synthkit.training.average import Average
 from synthkit.training.engine import Numerics, seeded
 from synthkit.training.schedules import Schedule
@@ -38,7 +41,7 @@ _SURVEYED, _SURVEYS = 16, 16
 def train(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter, processes: Processes) -> None:
     """Train every part that the recipe trains; a part that already has a checkpoint goes on from its newest."""
     prepared = Prepared.open(run.data_file)
-    if any(training.settings.part == "model" for training in recipe.train):
+    if any(training.settings.part in LABELLED for training in recipe.train):
         require_labels(recipe, prepared.labels)  # before the hours, not after them
     for training in recipe.train:
         block = recipe.part(training.settings.part)
@@ -208,12 +211,29 @@ class PartTraining:
             rows=rows,
             short="loop" if self.recipe.prepare.short == "loop" else "pad",
             at=self.settings.crop_at,
+            balance=self._balance(split),
         )
+
+    def _balance(self, split: Split) -> tuple[str, ...]:
+        """The labels that rows take in turn: those that the part names, else all that the split has."""
+        if self.settings.balance is None:
+            return ()
+        if isinstance(self.block.config, ConverterConfig):
+            return (self.block.config.source, self.block.config.target)
+        found = {entry.label for entry in self.prepared.entries(split)}
+        labels = tuple(label for label in self.prepared.labels if label in found)
+        if not labels:
+            name = self.prepared.dataset.get("name", "the data set")
+            raise ConfigError(f"train.balance: the clips of {name!r} have no labels to take in turn; remove it")
+        return labels
 
     def _validation(self, reporter: Reporter) -> list[RawBatch]:
         split: Split = "validation"
-        if not self.prepared.entries(split):
-            reporter.warn("the validation split is empty: evaluations hear crops of the train split")
+        found = {entry.label for entry in self.prepared.entries(split)}
+        lacking = [label for label in self._balance("train") if label not in found]
+        if not found or (lacking and isinstance(self.block.config, ConverterConfig)):
+            has = f"has no clip of the label {lacking[0]!r}" if found else "is empty"
+            reporter.warn(f"the validation split {has}: evaluations hear crops of the train split")
             split = "train"
         size = min(self.settings.batch, self.settings.evaluate_items)
         count = -(-self.settings.evaluate_items // size)

@@ -302,3 +302,48 @@ class TestLoader:
         with Loader(source, start=0, stop=10**6, threads=2) as loader:
             next(iter(loader))
         assert max(asked) < 20
+
+
+class TestBalance:
+    """`balance`: rows take the labels in turn."""
+
+    def test_rows_take_the_labels_in_turn(self, prepared: Prepared) -> None:
+        crops = Crops(prepared, "train", crop_samples=64, batch=6, seed=1, balance=("odd", "even"))
+        for step in range(20):
+            batch = crops.batch(step)
+            assert batch.labels is not None
+            assert [prepared.labels[index] for index in batch.labels] == ["odd", "even"] * 3
+
+    def test_within_a_label_all_sound_is_equally_likely(self, prepared: Prepared) -> None:
+        crops = Crops(prepared, "train", crop_samples=64, batch=200, seed=1, balance=("odd", "even"))
+        found = Counter(clip for step in range(20) for clip in crops.batch(step).clips)
+        for label, clips in (("even", ("a", "c")), ("odd", ("b", "d"))):
+            whole = sum(LENGTHS[clip] for clip in clips)
+            for clip in clips:
+                assert found[clip] / 2000 == pytest.approx(LENGTHS[clip] / whole, abs=0.04), label
+
+    def test_a_process_draws_the_rows_that_a_single_one_would(self, prepared: Prepared) -> None:
+        def crops(rows: range | None) -> RawBatch:
+            return Crops(prepared, "train", crop_samples=64, batch=6, seed=1, balance=("odd", "even"), rows=rows).batch(
+                5
+            )
+
+        whole, shares = crops(None), [crops(range(3)), crops(range(3, 6))]
+        np.testing.assert_array_equal(np.concatenate([share.audio for share in shares]), whole.audio)
+        assert sum((share.clips for share in shares), ()) == whole.clips
+
+    def test_one_label_alone_may_be_asked_for(self, prepared: Prepared) -> None:
+        crops = Crops(prepared, "train", crop_samples=64, batch=50, seed=1, balance=("odd",))
+        assert set(crops.batch(0).clips) <= {"b", "d"}
+
+    def test_without_it_the_crops_are_those_that_they_always_were(self, prepared: Prepared) -> None:
+        crops = Crops(prepared, "train", crop_samples=64, batch=6, seed=1)
+        ends = np.cumsum(list(LENGTHS.values()))
+        for step in range(20):
+            draws = np.random.default_rng([1, step]).random((6, 3))[:, 0]
+            places = np.searchsorted(ends, draws * ends[-1], side="right")
+            assert crops.batch(step).clips == tuple("abcd"[place] for place in places)
+
+    def test_a_label_without_a_clip_is_an_error(self, prepared: Prepared) -> None:
+        with pytest.raises(DatasetError, match="the validation split has no clip of the label 'odd'"):
+            Crops(prepared, "validation", crop_samples=64, batch=6, seed=1, balance=("even", "odd"))

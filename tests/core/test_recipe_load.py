@@ -142,7 +142,7 @@ seed: 4
         ("preset: melgan}", "preset: melgan, f_max: 20_000}", "r.yaml:4:49: features: 0 <= f_min < f_max <= 11025"),
         ("preset: melgan}", "preset: melgan, hop_length: 300}", "MelGAN's ratios"),
         ("channels: 8}", "channels: 8, ratios: [8, x]}", "r.yaml:5:49: vocoder.ratios.1: expected a whole number, got 'x'"),
-        ("part: vocoder", "part: vocodr", "r.yaml:6:15: train.part: expected one of 'vocoder' or 'model', got 'vocodr'"),
+        ("part: vocoder", "part: vocodr", "r.yaml:6:15: train.part: expected one of 'vocoder', 'model' or 'converter', got 'vocodr'"),
         ("part: vocoder", "part: model", "r.yaml:6:15: train.part: there is no model in this recipe"),
         ("{use: melgan, channels: 8}", "griffin-lim", "r.yaml:6:15: train.part: the vocoder 'griffin-lim' learns nothing"),
         ("train: {", "trane: {", "r.yaml:5:1: vocoder: 'melgan' has to be trained, and no `train:` block does"),

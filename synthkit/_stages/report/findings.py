@@ -89,7 +89,7 @@ def sentence(findings: Findings) -> str:
 
 
 def _trained(findings: Findings) -> list[tuple[str, int]]:
-    steps = ((part, findings.steps(part)) for part in ("model", "vocoder"))
+    steps = ((part, findings.steps(part)) for part in ("model", "converter", "vocoder"))
     return [(part, count) for part, count in steps if count is not None]
 
 

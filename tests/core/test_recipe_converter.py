@@ -1,0 +1,151 @@
+"""A converter in a recipe: its block, its training, what it does not go with, and the crops it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synthkit._catalog import Catalog
+from synthkit._recipe.load import load_recipe
+from synthkit._recipe.model import Recipe
+from synthkit._run.checkpoint import load_component
+from synthkit._run.folder import RunFolder, read_meta
+from synthkit._stages.pipeline import run_recipe
+from synthkit.config import ConverterConfig
+from synthkit.errors import ConfigError, RecipeError
+from synthkit.interfaces import Converter
+
+HEAD = """\
+recipe: 1
+name: bells-of-melody
+data: {use: tones, clips_per_label: 6, seconds: 1.0}
+features: {use: log-mel, preset: melgan}
+vocoder: griffin-lim
+"""
+CONVERTER = "converter: {use: melgan-vc, source: melody, target: bells, channels: 4}\n"
+TRAIN = "train: {part: converter, steps: 2, batch: 4, crop_seconds: 0.84, device: cpu, evaluate_items: 4}\n"
+
+Load = Callable[[str], Recipe]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.discover()
+
+
+@pytest.fixture
+def load(tmp_path: Path, catalog: Catalog) -> Load:
+    def call(text: str) -> Recipe:
+        file = tmp_path / "r.yaml"
+        file.write_text(text, encoding="utf-8")
+        return load_recipe(file, catalog)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> RunFolder:
+    """A run that has trained a converter for two steps."""
+    folder = tmp_path_factory.mktemp("converter")
+    recipe = folder / "r.yaml"
+    recipe.write_text(HEAD + CONVERTER + TRAIN, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHKIT_CACHE", str(folder / "cache"))
+        return run_recipe(recipe, catalog=catalog, run_dir=folder / "run", last="train")
+
+
+def test_it_is_a_part_like_the_others(load: Load) -> None:
+    recipe = load(HEAD + CONVERTER + TRAIN)
+    assert recipe.converter is not None
+    assert isinstance(recipe.converter.config, ConverterConfig)
+    assert (recipe.converter.config.source, recipe.converter.config.target) == ("melody", "bells")
+    assert recipe.train[0].objective.offered.offer.name == "melgan-vc"
+    again = load(recipe.resolved)
+    assert again.converter == recipe.converter
+    assert again.resolved == recipe.resolved
+
+
+@pytest.mark.parametrize(("written", "balance"), [("", "labels"), (", balance: null", None)])
+def test_it_learns_from_both_labels_alike_unless_told_otherwise(load: Load, written: str, balance: str | None) -> None:
+    recipe = load(HEAD + CONVERTER + TRAIN.replace("}", written + "}"))
+    assert recipe.train[0].settings.balance == balance
+    assert load(recipe.resolved).train[0].settings.balance == balance
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (CONVERTER, "'melgan-vc' has to be trained, and no `train:` block does"),
+        (TRAIN, "there is no converter in this recipe"),
+        (
+            CONVERTER.replace("bells", "melody") + TRAIN,
+            "source and target are both 'melody': there is nothing to convert",
+        ),
+        (CONVERTER.replace(", target: bells", "") + TRAIN, "converter.target: a required key is missing"),
+        (CONVERTER.replace("melgan-vc", "melgan-cv") + TRAIN, "melgan-vc"),
+        (CONVERTER.replace("}", ", preset: travelgan}") + TRAIN, "n_mels"),
+        (
+            CONVERTER + TRAIN + "model: melnet\n",
+            "a recipe makes new clips with a model or converts real ones, not both",
+        ),
+        (CONVERTER + TRAIN.replace("4", "4, balance: label", 1), "balance"),
+    ],
+)
+def test_what_is_wrong_is_said(load: Load, text: str, problem: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(HEAD + text)
+    assert problem in str(caught.value)
+
+
+def test_labels_that_the_data_lacks_are_named_before_anything_is_trained(
+    tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(tmp_path / "cache"))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(HEAD + CONVERTER.replace("bells", "bell") + TRAIN, encoding="utf-8")
+    with pytest.raises(ConfigError, match="the data has no label 'bell'; did you mean 'bells'"):
+        run_recipe(recipe, catalog=catalog, run_dir=tmp_path / "run")
+
+
+def test_a_checkpoint_gives_it_back_with_its_labels(run: RunFolder, catalog: Catalog) -> None:
+    assert run.parts() == ("converter",)
+    newest = run.newest("converter")
+    assert newest is not None
+    component, meta = load_component(newest, catalog)
+    assert isinstance(component, Converter)
+    assert (component.source, component.target) == ("melody", "bells")
+    assert set(meta["labels"]) > {"melody", "bells"}
+    assert meta["kind"] == "converter"
+
+
+def test_another_recipe_takes_it_from_the_run(run: RunFolder, load: Load) -> None:
+    recipe = load(
+        f"recipe: 1\nname: again\ndata: tones\nconverter: {{from: {run.path}, gate_silence: false}}\nvocoder: griffin-lim\n"
+        "features: {use: log-mel, preset: melgan}\n"
+    )
+    assert recipe.converter is not None
+    assert isinstance(recipe.converter.config, ConverterConfig)
+    assert recipe.converter.config.model_dump()["channels"] == 4
+    assert recipe.converter.config.model_dump()["gate_silence"] is False
+    assert recipe.converter.spec == recipe.spec
+    with pytest.raises(RecipeError, match="has no checkpoint of a vocoder; it has one of a converter"):
+        load(f"recipe: 1\nname: again\ndata: tones\nvocoder: {{from: {run.path}}}\n")
+
+
+def test_its_training_goes_on_from_where_it_stands(
+    run: RunFolder, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(run.path.parent / "cache"))
+    straight = run_recipe(run.path.parent / "r.yaml", catalog=catalog, run_dir=tmp_path / "straight", last="train",
+                          overrides={"train.steps": 3})  # fmt: skip
+    resumed = run_recipe(run.path.parent / "r.yaml", catalog=catalog, run_dir=tmp_path / "resumed", last="train")
+    run_recipe(run.path.parent / "r.yaml", catalog=catalog, run_dir=resumed.path, last="train", resume=True,
+               overrides={"train.steps": 3})  # fmt: skip
+    sums = []
+    for one in (straight, resumed):
+        newest = one.newest("converter")
+        assert newest is not None
+        sums.append(read_meta(newest)["files"]["generator.safetensors"])
+    assert sums[0] == sums[1]
