@@ -44,7 +44,9 @@ def open_page(browser: Any, file: Path, *, width: int = 1280, scheme: str = "lig
 
 
 def versions(run: Any) -> list[dict[str, Any]]:
-    return [version for item in run.items for version in item["versions"]]
+    """As they stand on the page: what is new comes first."""
+    items = sorted(run.items, key=lambda item: item["kind"] == "copy")
+    return [version for item in items for version in item["versions"]]
 
 
 def requests(browser: Any) -> list[str]:
@@ -121,31 +123,31 @@ def test_every_player_has_its_sound_and_plays_it(page: Any, browser: Any) -> Non
 
 def test_one_sound_at_a_time(page: Any, browser: Any) -> None:
     browser.execute_script(f"{SOUND}.forEach((sound) => (sound.loop = true))")  # none may end by itself
-    play_to(browser, 3, 0.05)
-    play_to(browser, 4, 0.05)
-    wait_for(browser, f"{SOUND}[3].paused")
+    play_to(browser, 5, 0.05)
+    play_to(browser, 6, 0.05)
+    wait_for(browser, f"{SOUND}[5].paused")
     assert browser.execute_script(f"return [...{SOUND}].filter((sound) => !sound.paused).length") <= 1
 
 
 def test_a_key_or_a_button_goes_on_with_another_version_at_the_same_moment(page: Any, browser: Any) -> None:
-    browser.execute_script(f"{SOUND}[3].currentTime = 0.5; {SOUND}[3].loop = true; {SOUND}[5].loop = true")
-    play_to(browser, 3, 0.55)
+    browser.execute_script(f"{SOUND}[5].currentTime = 0.5; {SOUND}[5].loop = true; {SOUND}[7].loop = true")
+    play_to(browser, 5, 0.55)
     press(browser, "3")
-    wait_for(browser, f"!{SOUND}[5].paused && {SOUND}[3].paused")
-    left, arrived = browser.execute_script(f"return [{SOUND}[3].currentTime, {SOUND}[5].currentTime]")
+    wait_for(browser, f"!{SOUND}[7].paused && {SOUND}[5].paused")
+    left, arrived = browser.execute_script(f"return [{SOUND}[5].currentTime, {SOUND}[7].currentTime]")
     assert left - 0.01 <= arrived <= left + 1.0
-    pressed = "[...document.querySelectorAll('.clip')[1].querySelectorAll('.switch button')].map((button) => button.ariaPressed)"
+    pressed = "[...document.querySelectorAll('.clip')[2].querySelectorAll('.switch button')].map((button) => button.ariaPressed)"
     assert browser.execute_script(f"return {pressed}") == ["false", "false", "true"]
     press(browser, " ")
-    wait_for(browser, f"{SOUND}[5].paused")
-    stopped = browser.execute_script(f"return {SOUND}[5].currentTime")
+    wait_for(browser, f"{SOUND}[7].paused")
+    stopped = browser.execute_script(f"return {SOUND}[7].currentTime")
     press(browser, "1")  # while paused it only moves
-    at, playing = browser.execute_script(f"return [{SOUND}[3].currentTime, !{SOUND}[3].paused]")
+    at, playing = browser.execute_script(f"return [{SOUND}[5].currentTime, !{SOUND}[5].paused]")
     assert (at, playing) == (pytest.approx(stopped, abs=0.001), False)
     buttons = browser.find_elements("css selector", ".clip:nth-child(2) .switch button")
     browser.execute_script("arguments[0].click()", buttons[1])
-    wait_for(browser, f"!{SOUND}[4].paused")
-    assert browser.execute_script(f"return {SOUND}[4].currentTime") >= stopped - 0.001
+    wait_for(browser, f"!{SOUND}[6].paused")
+    assert browser.execute_script(f"return {SOUND}[6].currentTime") >= stopped - 0.001
 
 
 def test_keys_go_from_clip_to_clip_and_can_be_switched_off(page: Any, browser: Any) -> None:
@@ -161,14 +163,14 @@ def test_keys_go_from_clip_to_clip_and_can_be_switched_off(page: Any, browser: A
 def test_a_click_on_a_picture_plays_from_there(page: Any, browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
-    canvas = browser.find_elements("css selector", ".mel .canvas")[4]
+    canvas = browser.find_elements("css selector", ".mel .canvas")[6]
     browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", canvas)
-    wait_for(browser, f"{SOUND}[4].readyState >= 1")
+    wait_for(browser, f"{SOUND}[6].readyState >= 1")
     browser.execute_script(
-        f"{SOUND}[4].addEventListener('seeking', (event) => (window.sought = event.target.currentTime))"
+        f"{SOUND}[6].addEventListener('seeking', (event) => (window.sought = event.target.currentTime))"
     )
     ActionChains(browser).move_to_element(canvas).click().perform()  # the middle of 1.5 s
-    wait_for(browser, f"!{SOUND}[4].paused && window.sought")
+    wait_for(browser, f"!{SOUND}[6].paused && window.sought")
     assert browser.execute_script("return window.sought") == pytest.approx(0.75, abs=0.03)
 
 
