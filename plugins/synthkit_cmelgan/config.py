@@ -26,7 +26,6 @@ OBJECTIVE_PRESETS: Mapping[Literal["published"], Mapping[str, Any]] = {
         "critic_steps": 2,
         "r1_weight": 0.0,
         "critic_noise": 0.0,
-        "reconstruction_weight": 0.0,
         "learning_rate": 1e-4,
         "critic_learning_rate": 1e-4,
         "betas": (0.9, 0.999),
@@ -39,13 +38,13 @@ class PathConfig(Config):
     """The generator of synthkit's own design: a style for the clip and a path of noise along it."""
 
     width: int = Field(default=128, ge=1)
-    """Channels of every layer."""
+    """Channels of the first picture; each of the next has half as many."""
     style: int = Field(default=48, ge=1)
-    """Numbers of noise for the whole clip, and of a label's embedding."""
+    """Numbers of noise for the whole clip."""
     step: int = Field(default=16, ge=1)
     """Numbers of noise for each step of the path."""
     stages: int = Field(default=4, ge=1, le=8)
-    """Times that the path is refined to twice as many frames: 4 make 16 frames of a step."""
+    """Times that the picture is made twice as high and wide: 4 make 16 frames of a step."""
 
 
 class MapConfig(Config):
@@ -134,6 +133,10 @@ class CMelGANConfig(PartConfig):
     def _preset_first(cls, written: Any) -> Any:
         return under(MODEL_PRESETS, written)
 
+    def abilities(self) -> frozenset[str]:
+        """It blends labels and seeds, and varies as much as it is asked to."""
+        return frozenset({"blend", "temperature"})
+
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` where the maps cannot have so many bands, or features are linear.
 
@@ -154,10 +157,16 @@ class CMelGANConfig(PartConfig):
 class PathCriticConfig(Config):
     """The critic of the design `path`."""
 
-    width: int = Field(default=16, ge=1)
-    """Channels of the first layer; each of the next has twice as many."""
-    layers: int = Field(default=4, ge=1, le=8)
-    """Layers that halve bands and frames; the first score is taken after two, the other after all."""
+    channels: tuple[Count, ...] = Field(default=(12, 24, 48, 96), min_length=1)
+    """Channels after each layer; each halves bands and frames."""
+    columns: int = Field(default=6, ge=1)
+    """Columns of the last picture that a score is given for: 6 of 16 frames each are windows of 96 frames."""
+
+    @property
+    def window(self) -> int:
+        """Frames that a score is given for: crops have so many or more."""
+        halved: int = 2 ** len(self.channels)
+        return self.columns * halved
 
 
 class MapCriticConfig(Config):
@@ -189,27 +198,20 @@ class CMelGANObjectiveConfig(Config):
 
     preset: Literal["published"] | None = None
     """`published`: least squares of squashed scores, two steps of the critic, Adam at 1e-4; the other fields say what is otherwise."""
-    adversarial: Literal["hinge", "least-squares", "bce"] = "hinge"
+    adversarial: Literal["hinge", "least-squares", "bce"] = "bce"
     """The game between critic and generator; `bce` is binary cross-entropy."""
-    adversarial_weight: float = Field(default=1.0, gt=0)
-    """Weight of being taken for real, beside the encoder's terms."""
     critic_steps: int = Field(default=1, ge=1)
     """Steps that the critic makes for one of the generator."""
-    r1_weight: float = Field(default=10.0, ge=0)
+    r1_weight: float = Field(default=0.0, ge=0)
     """Weight of the critic's squared gradient at the real (R1), which keeps it from being surer than it can know; 0: none."""
     r1_every: int = Field(default=4, ge=1)
     """The penalty is taken every so many steps, and weighs as much more then."""
     critic_noise: float = Field(default=0.1, ge=0)
-    """Noise that the critic hears with the real and the made alike, in standard deviations of a band: what is finer than this, such as
-    the exact value of silence, tells it nothing."""
-    reconstruction_weight: float = Field(default=3.0, ge=0)
-    """For the design `path`: weight of the mean absolute difference, in standard deviations, between real crops and what the
-    generator makes of what an encoder tells it of them; so it learns to make everything that there is. 0: there is no encoder."""
-    divergence_weight: float = Field(default=1.0, ge=0)
-    """Weight of what the encoder tells, in nats per frame: the more, the more the generator is left to its own noise."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    """Deviation of the noise that the critic hears with the real and the made alike, in the network's units (for the design `path`
+    all features lie between -1 and 1): what is finer than this, such as the exact value of silence, tells it nothing."""
+    learning_rate: float = Field(default=5e-4, gt=0)
     """Of Adam, for the generator."""
-    critic_learning_rate: float = Field(default=1e-3, gt=0)
+    critic_learning_rate: float = Field(default=2e-4, gt=0)
     """Of Adam, for the critic."""
     betas: tuple[Beta, Beta] = (0.5, 0.99)
     """Of Adam, for both networks."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from synthkit.interfaces import GenerativeModel, Progress, Request
-from synthkit.sampling import item_generators, label_indices
+from synthkit.sampling import evaluating, item_generators, label_indices
 from synthkit.specs import FeatureSpec
 from synthkit_cmelgan.config import CMelGANConfig
 from synthkit_cmelgan.network import build_generator
@@ -50,7 +49,7 @@ class CMelGAN(GenerativeModel):
     ) -> Tensor:
         """Features `[B, M, N]`; an item follows from its label and seed alone, and a longer one begins like a shorter one.
 
-        A blend goes from label to label along a line between their embeddings and from seed to seed along arcs of the noise; the
+        A blend goes from label to label along the line between them and from seed to seed along arcs of the noise; the
         temperature is a factor of the noise. In the design `map` the beginnings are alike only where both have the same windows.
 
         Raises:
@@ -90,15 +89,3 @@ class CMelGAN(GenerativeModel):
             generators = [torch.Generator().manual_seed(seed) for seed in blend.seeds]
             noise = noise.towards(draw(generators, network, request.frames), torch.tensor(blend.share))
         return noise.times(request.temperature)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Within it, the network is in evaluation mode: nothing is dropped."""
-    trains = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, trained in trains.items():
-            module.training = trained

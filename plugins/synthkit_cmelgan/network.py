@@ -9,7 +9,6 @@ from synthkit.errors import ConfigError
 from synthkit.scaling import FeatureScaling
 from synthkit.specs import FeatureSpec
 from synthkit_cmelgan.config import CMelGANConfig, CMelGANObjectiveConfig
-from synthkit_cmelgan.encoder import PathEncoder
 from synthkit_cmelgan.maps import MapCritic, MapGenerator
 from synthkit_cmelgan.noise import Noise
 from synthkit_cmelgan.paths import PathCritic, PathGenerator
@@ -36,38 +35,34 @@ class Generator(nn.Module):
         made: Tensor = self.network(noise.style, noise.path, labels)[..., :frames]
         return made
 
+    def fit_scaling(self, features: Tensor) -> None:
+        """Fit the scaling to real features: to a range of -1..1, what the design `path` can make, or to a variance of 1."""
+        if isinstance(self.network, PathGenerator):
+            self.scaling.fit_range([features])
+        else:  # a band that hardly ever sounds is not blown up to the size of the others
+            self.scaling.fit_standard([features], least=0.1 * float(features.std()))
+
 
 def build_generator(config: CMelGANConfig, spec: FeatureSpec, classes: int) -> Generator:
     """The generator of the configured design and sizes."""
     network: PathGenerator | MapGenerator
     if config.design == "path":
-        path = config.path
-        network = PathGenerator(classes, spec.n_mels, path.width, path.style, path.step, path.stages)
+        network = PathGenerator(classes, spec.n_mels, **config.path.model_dump())
     else:
-        sizes = config.map.model_dump()
-        network = MapGenerator(classes, spec.n_mels // config.map.growth, **sizes)
+        network = MapGenerator(classes, spec.n_mels // config.map.growth, **config.map.model_dump())
     return Generator(network, spec, classes)
-
-
-def build_encoder(
-    config: CMelGANObjectiveConfig, model: CMelGANConfig, spec: FeatureSpec, classes: int
-) -> PathEncoder | None:
-    """The encoder that teaches the design `path`, where the objective wants one."""
-    if model.design != "path" or not config.reconstruction_weight:
-        return None
-    path = model.path
-    return PathEncoder(classes, spec.n_mels, path.width, path.style, path.step, path.stages)
 
 
 def build_critic(
     config: CMelGANObjectiveConfig, model: CMelGANConfig, spec: FeatureSpec, classes: int
 ) -> PathCritic | MapCritic:
     """The critic that goes with the generator's design. Raises `ConfigError` where it has more layers than bands to halve."""
-    if model.design == "path":
-        if spec.n_mels < 2**config.critic.layers:
-            raise ConfigError(
-                f"cMelGAN's critic halves the bands {config.critic.layers} times, for which there must be {2**config.critic.layers}, but "
-                f"the features have n_mels {spec.n_mels}; lower critic.layers"
-            )
-        return PathCritic(classes, spec.n_mels, config.critic.width, config.critic.layers)
-    return MapCritic(classes, spec.n_mels, model.map.window, **config.map_critic.model_dump())
+    if model.design == "map":
+        return MapCritic(classes, spec.n_mels, model.map.window, **config.map_critic.model_dump())
+    layers = len(config.critic.channels)
+    if spec.n_mels < 2**layers:
+        raise ConfigError(
+            f"cMelGAN's critic halves the bands {layers} times, for which there must be {2**layers}, but the features have n_mels "
+            f"{spec.n_mels}; take a number out of critic.channels"
+        )
+    return PathCritic(classes, spec.n_mels, **config.critic.model_dump())

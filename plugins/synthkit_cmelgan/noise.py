@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from synthkit.sampling import slerp
+
 
 class Sizes(Protocol):
     """What a network needs of noise."""
@@ -41,7 +43,7 @@ class Noise:
 
     def towards(self, other: Noise, share: Tensor) -> Noise:
         """The noise `share` `[B]` of the way to `other`: every vector of it goes along the arc."""
-        return Noise(slerp(self.style, other.style, share[:, None]), slerp(self.path, other.path, share[:, None, None]))
+        return Noise(slerp(self.style, other.style, share), slerp(self.path, other.path, share[:, None]))
 
 
 def draw(generators: Sequence[torch.Generator], sizes: Sizes, frames: int) -> Noise:
@@ -52,22 +54,3 @@ def draw(generators: Sequence[torch.Generator], sizes: Sizes, frames: int) -> No
         steps = [torch.randn(sizes.step_size, generator=generator) for _ in range(sizes.steps(frames))]
         paths.append(torch.stack(steps))
     return Noise(torch.stack(styles), torch.stack(paths))
-
-
-def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """Spherical interpolation over the last axis (Shoemake 1985): the norm of normal noise is kept, which a straight line loses.
-
-    Where the two point the same way, or against each other, there is no arc, and the line is taken.
-
-    >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    >>> slerp(a, b, torch.tensor([[0.5]])).round(decimals=3), slerp(a, b, torch.tensor([[0.0]]))
-    (tensor([[0.7070, 0.7070]]), tensor([[1., 0.]]))
-    """
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1)[..., None].clamp(-1, 1)
-    angle = cosine.arccos()
-    sine = angle.sin()
-    arc = sine > 1e-4
-    safe = torch.where(arc, sine, torch.ones_like(sine))
-    first = torch.where(arc, ((1 - share) * angle).sin() / safe, 1 - share)
-    second = torch.where(arc, (share * angle).sin() / safe, share)
-    return first * start + second * end

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from synthkit.errors import ConfigError, TrainingError
 from synthkit.interfaces import Batch, Objective
+from synthkit.sampling import evaluating
 from synthkit.training.adversary import Adversary, Round, play
 from synthkit.training.engine import Engine, Terms
 from synthkit_cmelgan.config import CMelGANObjectiveConfig
-from synthkit_cmelgan.model import CMelGAN, evaluating
-from synthkit_cmelgan.network import build_critic, build_encoder
+from synthkit_cmelgan.model import CMelGAN
+from synthkit_cmelgan.network import build_critic
 from synthkit_cmelgan.noise import Noise, draw
 from synthkit_cmelgan.variety import frame_distance, variety_of
 
@@ -33,10 +34,15 @@ class CMelGANObjective(Objective):
     component: CMelGAN
 
     def __init__(self, config: CMelGANObjectiveConfig, component: CMelGAN, engine: Engine) -> None:
-        """Raises `ConfigError` where networks are compiled and R1 wants second derivatives."""
+        """Raises `ConfigError` where networks are compiled and R1 wants second derivatives, and for a batch in pieces of which batch
+        normalisation would see one at a time."""
         if config.r1_weight and engine.numerics.compile:
             raise ConfigError(
                 "r1_weight needs second derivatives, which compiled networks lack; set it to 0, or compile to false"
+            )
+        if component.config.design == "path" and engine.numerics.accumulate > 1:
+            raise ConfigError(
+                "batch normalisation works on a batch as a whole, so it cannot be learned in pieces; set accumulate to 1"
             )
         self.config = config
         self.component = component
@@ -44,25 +50,20 @@ class CMelGANObjective(Objective):
         self._steps = 0
         self._poor = 0
         self._generator = engine.prepare(component.generator)
-        self._encoder = build_encoder(config, component.config, component.spec, component.classes)
-        learners: list[nn.Module] = [self._generator]
-        if self._encoder is not None:
-            learners.append(engine.prepare(self._encoder))
-        self._optimiser = self._adam(learners, config.learning_rate)
+        self._optimiser = self._adam(self._generator, config.learning_rate)
         critic = build_critic(config, component.config, component.spec, component.classes)
         self._critic = critic
         prepared = engine.prepare(critic)
-        optimiser = self._adam([prepared], config.critic_learning_rate)
+        optimiser = self._adam(prepared, config.critic_learning_rate)
         self._adversary = Adversary(prepared, optimiser, config.adversarial, engine)
 
-    def _adam(self, networks: list[nn.Module], learning_rate: float) -> torch.optim.Optimizer:
-        held = [parameter for network in networks for parameter in network.parameters()]
-        return torch.optim.Adam(held, learning_rate, self.config.betas, fused=True)
+    def _adam(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), learning_rate, self.config.betas, fused=True)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The critic and, where there is one, the encoder."""
-        return {"critic": self._critic, **({"encoder": self._encoder} if self._encoder else {})}
+        """The critic."""
+        return {"critic": self._critic}
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
@@ -73,8 +74,7 @@ class CMelGANObjective(Objective):
         """Fit the scaling of the features, and measure how much the real clips of each label vary."""
         seen = list(batches)
         generator, features = self.component.generator, torch.cat([batch.features for batch in seen])
-        # A band that hardly ever sounds is not blown up to the size of the others.
-        generator.scaling.fit_standard([features], least=0.1 * float(features.std()))
+        generator.fit_scaling(features)
         labels = torch.cat([self._labels(batch) for batch in seen])
         generator.variety.copy_(variety_of(generator.scaling(features), labels, self.component.classes))
 
@@ -102,14 +102,14 @@ class CMelGANObjective(Objective):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Terms:
-        """`frame_distance`: how far the frames that are made are from the real ones, as a whole, in standard deviations of a band."""
-        frames = batch.features.shape[2]
-        self._check_frames(frames)
-        return {"frame_distance": frame_distance(self._make(batch, turn=0), self._real(batch))}
+        """`frame_distance`: how far the frames that are made are from the real ones, as a whole, in the network's own units."""
+        self._check_frames(batch.features.shape[2])
+        with evaluating(self._generator):
+            return {"frame_distance": frame_distance(self._make(batch, turn=0), self._real(batch))}
 
     def undecided(self) -> Mapping[str, float]:
-        """The critic's loss, over its scales."""
-        return self._adversary.undecided(2 if self.component.config.design == "path" else 1)
+        """The critic's loss while it says the same of all features."""
+        return self._adversary.undecided(1)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimisers, the number of steps made, and looks in a row that found no variety."""
@@ -143,33 +143,17 @@ class CMelGANObjective(Objective):
 
     def _make(self, batch: Batch, turn: int) -> Tensor:
         """Clips of the batch's labels, of the batch's length."""
-        return self._decoded(batch, self._noise(batch, str(turn)))
-
-    def _noise(self, batch: Batch, name: str) -> Noise:
         network, frames = self.component.generator.network, batch.features.shape[2]
-        return Noise(
-            self._engine.randn(batch, network.style_size, name=f"style {name}"),
-            self._engine.randn(batch, network.steps(frames), network.step_size, name=f"path {name}"),
+        noise = Noise(
+            self._engine.randn(batch, network.style_size, name=f"style {turn}"),
+            self._engine.randn(batch, network.steps(frames), network.step_size, name=f"path {turn}"),
         )
-
-    def _decoded(self, batch: Batch, noise: Noise) -> Tensor:
-        labels = self.component.one_hot(self._labels(batch), len(batch))
-        made: Tensor = self._generator(noise, labels, batch.features.shape[2])
+        made: Tensor = self._generator(noise, self.component.one_hot(self._labels(batch), len(batch)), frames)
         return made
 
     def _loss(self, one: Round) -> tuple[Tensor, Terms]:
-        """What the generator learns from one piece: to fool the critic and, with an encoder, to make the real again."""
         fooled = self._adversary.fooled(self._adversary.judge(one.made(), one.given))
-        terms, loss = {"adversarial": fooled}, self.config.adversarial_weight * fooled
-        if self._encoder is not None:
-            real = self._real(one.batch)
-            belief = self._encoder(real, self._labels(one.batch))
-            again = self._decoded(one.batch, belief.sample(self._noise(one.batch, "again")))
-            terms["reconstruction"] = (again - real).abs().mean()
-            terms["divergence"] = belief.divergence().mean() / real.shape[2]
-            loss = loss + self.config.reconstruction_weight * terms["reconstruction"]
-            loss = loss + self.config.divergence_weight * terms["divergence"]
-        return loss, terms
+        return fooled, {"adversarial": fooled}
 
     def _check_frames(self, frames: int) -> None:
         """Raise `ConfigError` where crops of so many frames cannot be learned from."""
@@ -179,7 +163,7 @@ class CMelGANObjective(Objective):
             raise ConfigError(
                 f"this cMelGAN learns from crops of exactly {model.map.window} frames, not {frames}; set crop_seconds to {seconds:.4f}"
             )
-        least = 2 ** (self.config.critic.layers + 1)
+        least = self.config.critic.window
         if model.design == "path" and frames < least:
             seconds = least * spec.hop_length / spec.sample_rate
             raise ConfigError(
@@ -195,8 +179,8 @@ class CMelGANObjective(Objective):
             of = f" of {self.component.labels[int(shares.argmin())]!r}" if self.component.labels else ""
             raise TrainingError(
                 f"step {self._steps}: the generator has collapsed: its clips{of} vary {100 * float(least):.1f} % as much as the "
-                f"real ones, and have for {self._poor * self.config.variety_every} steps; a smaller learning_rate or a larger "
-                "r1_weight of the objective usually helps, or another seed"
+                f"real ones, and have for {self._poor * self.config.variety_every} steps; a smaller learning_rate or more "
+                "critic_noise of the objective usually helps, or another seed"
             )
         return least
 

@@ -21,12 +21,11 @@ from synthkit.training.engine import seeded
 from synthkit_cmelgan.config import CMelGANConfig
 from synthkit_cmelgan.maps import MapGenerator
 from synthkit_cmelgan.model import CMelGAN
-from synthkit_cmelgan.noise import slerp
 
 SPEC = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=16, floor=1e-3)
 LABELS = ("blues", "jazz", "rock")
 SIZES: dict[str, dict[str, Any]] = {
-    "path": {"path": {"width": 8, "style": 6, "step": 4}},
+    "path": {"path": {"width": 16, "style": 6, "step": 4}},
     "map": {
         "design": "map",
         "map": {
@@ -47,10 +46,13 @@ each = pytest.mark.parametrize("design", list(SIZES))
 def build(design: str, labels: tuple[str, ...] = LABELS) -> CMelGAN:
     with seeded(5):
         model = CMelGAN(CMelGANConfig.model_validate(SIZES[design]), SPEC, labels)
-    model.generator.scaling.fit_standard([torch.randn(4, 16, 50, generator=torch.Generator().manual_seed(2)) - 2])
-    if isinstance(model.generator.network, MapGenerator):  # so that noise is heard in what has not learned
-        with torch.no_grad():
+    model.generator.fit_scaling(torch.randn(4, 16, 50, generator=torch.Generator().manual_seed(2)) - 2)
+    with torch.no_grad():  # so that noise is heard in what has not learned
+        if isinstance(model.generator.network, MapGenerator):
             model.generator.network.linear.weight.mul_(100)
+        for module in model.generator.network.modules():
+            if isinstance(module, torch.nn.ConvTranspose2d) and design == "path":
+                module.weight.mul_(4)
     return model
 
 
@@ -125,11 +127,16 @@ def test_nothing_is_dropped_when_sampling_and_the_mode_is_put_back(design: str) 
 @each
 def test_features_are_in_physical_units_and_nowhere_below_the_floor(design: str) -> None:
     model = build(design)
-    model.generator.scaling.fit_standard([10 * torch.randn(4, 16, 50, generator=torch.Generator().manual_seed(2)) - 3])
-    made = model.generate(Request(frames=200, count=4, labels=("rock",) * 4, seeds=(1, 2, 3, 4)))
-    assert made.min() == SPEC.silence == -3
-    assert made.max() > 0
-    assert 0.05 < float((made == SPEC.silence).float().mean()) < 0.95
+    scaling = model.generator.scaling
+    scaling.shift.fill_(100.0)
+    scaling.scale.fill_(10.0)
+    request = Request(frames=200, count=4, labels=("rock",) * 4, seeds=(1, 2, 3, 4))
+    high = model.generate(request)
+    assert high.min() > 50
+    scaling.shift.sub_(high.median() - SPEC.silence)  # half of it would now lie below the floor
+    low = model.generate(request)
+    assert low.min() == SPEC.silence == -3
+    assert float((low == SPEC.silence).float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
 @each
@@ -151,18 +158,6 @@ def test_a_blend_leads_from_one_end_to_the_other(design: str) -> None:
     assert torch.allclose(way[4], last, atol=1e-5)
     to_first = [float((item - first).square().mean()) for item in way]
     assert all(nearer < farther for nearer, farther in pairwise(to_first))
-
-
-def test_arcs_keep_the_spread_of_noise_that_lines_lose() -> None:
-    random = torch.Generator().manual_seed(1)
-    a, b = torch.randn(500, 64, generator=random), torch.randn(500, 64, generator=random)
-    half = torch.full((500, 1), 0.5)
-    assert float(slerp(a, b, half).std()) == pytest.approx(1, abs=0.02)
-    assert float(a.lerp(b, half).std()) < 0.75
-    assert torch.equal(slerp(a, b, torch.zeros(1)), a)
-    assert torch.allclose(slerp(a, b, torch.ones(1)), b, atol=1e-6)
-    assert torch.allclose(slerp(a, a, half), a, atol=1e-5)
-    assert slerp(a, -a, half).isfinite().all()
 
 
 @each

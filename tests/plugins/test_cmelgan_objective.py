@@ -21,7 +21,7 @@ from synthkit_cmelgan.objective import CMelGANObjective
 SPEC = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=16, floor=1e-3)
 LABELS = ("down", "up")
 MODELS: dict[str, dict[str, Any]] = {
-    "path": {"path": {"width": 8, "style": 4, "step": 3}},
+    "path": {"path": {"width": 32, "style": 4, "step": 3, "stages": 3}},
     "map": {
         "preset": "published-1d",
         "map": {
@@ -38,12 +38,12 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 CRITICS: dict[str, Any] = {
-    "critic": {"width": 8, "layers": 3},
+    "critic": {"channels": [16, 32], "columns": 4},
     "map_critic": {"channels": [4, 8], "kernels": [5, 6], "strides": [1, 4], "groups": [1, 4], "sigmoid": False},
 }
 GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("path", {}),
-    "bce": ("path", {"adversarial": "bce", "r1_weight": 0.0, "critic_steps": 2}),
+    "hinge": ("path", {"adversarial": "hinge", "r1_weight": 0.1, "critic_steps": 2}),
     "published": ("map", {"preset": "published"}),
     "map-hinge": ("map", {"adversarial": "hinge"}),
 }
@@ -73,6 +73,8 @@ def build(
         pytest.param(check, id=f"{game}-{check}")
         for game in GAMES
         for check in battery("objective", lambda engine, game=game: build(game, engine), still=STILL)
+        # On a CPU each process normalises by its own share of a batch: see docs/distributed.md.
+        if GAMES[game][0] == "map" or str(check) != "objective-a-batch-shared"
     ],
 )
 def test_the_laws_of_objectives(check: Any) -> None:
@@ -117,7 +119,7 @@ def trained(game: str, steps: int, **changes: Any) -> tuple[CMelGANObjective, Av
 
 @pytest.fixture(scope="module")
 def learned() -> tuple[CMelGANObjective, Average]:
-    return trained("default", 300, learning_rate=3e-3, critic_learning_rate=2e-3, r1_weight=3.0, critic_noise=0.05)
+    return trained("default", 700, learning_rate=2e-3, critic_learning_rate=1e-3)
 
 
 def test_a_rising_tone_rises_and_a_falling_one_falls(learned: tuple[CMelGANObjective, Average]) -> None:
@@ -129,8 +131,8 @@ def test_a_rising_tone_rises_and_a_falling_one_falls(learned: tuple[CMelGANObjec
     request = Request(frames=16, count=40, labels=("down", "up") * 20, seeds=tuple(range(40)))
     with average.applied():
         slopes = slope_of(objective.component.generate(request))
-    assert 0.25 < slopes[1::2].mean() < 0.8
-    assert -0.8 < slopes[::2].mean() < -0.25
+    assert 0.1 < slopes[1::2].mean() < 0.8
+    assert -0.8 < slopes[::2].mean() < -0.05
     assert ((slopes > 0) == (torch.arange(40) % 2 == 1)).float().mean() > 0.9
 
 
@@ -165,18 +167,25 @@ def test_a_survey_fits_the_scaling_and_measures_the_variety() -> None:
     batch = sweeps(1, count=64)
     objective.survey([batch.piece(0, 32), batch.piece(32, 64)])
     scaled = objective.component.generator.scaling(batch.features)
+    assert scaled.aminmax() == pytest.approx((-1, 1))
+    assert objective.component.generator.variety.shape == (2,)
+    assert (objective.component.generator.variety > 0.3).all()
+
+
+def test_a_survey_gives_the_published_network_a_variance_of_1() -> None:
+    objective = build("published")
+    batch = sweeps(1, count=64, frames=32)
+    objective.survey([batch])
+    scaled = objective.component.generator.scaling(batch.features)
     assert scaled.mean().abs() < 1e-5
     assert scaled.std() == pytest.approx(1, abs=0.1)
-    assert objective.component.generator.variety.shape == (2,)
-    assert (objective.component.generator.variety > 0.5).all()
 
 
 def test_a_generator_that_has_collapsed_stops_the_training_with_its_label() -> None:
     objective = build("default", variety_every=1, variety_patience=3, least_variety=0.2)
     objective.survey([sweeps(1, count=64)])
     with torch.no_grad():  # whatever the noise, the label alone decides
-        objective.component.generator.network.first.weight.zero_()  # type: ignore[union-attr,operator]
-        objective.component.generator.network.mapping[0].weight[:, :4] = 0  # type: ignore[union-attr,index]
+        objective.component.generator.network.first.weight[:, :7] = 0  # type: ignore[union-attr,index]
     assert float(objective.step(sweeps(1))["variety"]) < 0.2
     objective.step(sweeps(2))
     with pytest.raises(
@@ -186,7 +195,7 @@ def test_a_generator_that_has_collapsed_stops_the_training_with_its_label() -> N
 
 
 def test_a_varied_generator_is_left_alone() -> None:
-    objective = build("default", variety_every=2, variety_patience=1, least_variety=0.01)
+    objective = build("default", variety_every=2, variety_patience=3)
     objective.survey([sweeps(1, count=64)])
     terms = [objective.step(sweeps(step)) for step in (1, 2, 3, 4)]
     assert ["variety" in told for told in terms] == [False, True, False, True]
@@ -202,7 +211,7 @@ def test_data_without_labels_is_one_class() -> None:
 
 
 def test_the_penalty_comes_every_so_many_steps() -> None:
-    objective = build("default", r1_every=3)
+    objective = build("default", r1_weight=1.0, r1_every=3)
     assert ["r1" in objective.step(sweeps(step)) for step in range(5)] == [True, False, False, True, False]
 
 
@@ -220,4 +229,10 @@ def test_crops_that_do_not_fit_are_refused(game: str, frames: int, message: str)
 
 def test_compiled_networks_have_no_second_derivatives() -> None:
     with pytest.raises(ConfigError, match="r1_weight needs second derivatives"):
-        build("default", Engine("cpu", Numerics(compile=True)))
+        build("default", Engine("cpu", Numerics(compile=True)), r1_weight=1.0)
+
+
+def test_a_batch_is_normalised_as_a_whole_and_not_in_pieces() -> None:
+    with pytest.raises(ConfigError, match="set accumulate to 1"):
+        build("default", Engine("cpu", Numerics(accumulate=2)))
+    build("published", Engine("cpu", Numerics(accumulate=2)))
