@@ -1,8 +1,5 @@
 """Types of the public API; see `__init__.py`."""
 
-from synthkit._api import LoadedFeatures as LoadedFeatures
-from synthkit._api import LoadedModel as LoadedModel
-from synthkit._api import LoadedVocoder as LoadedVocoder
 from synthkit._api import build as build
 from synthkit._api import dataset as dataset
 from synthkit._api import evaluate as evaluate
@@ -14,6 +11,10 @@ from synthkit._api import model as model
 from synthkit._api import run as run
 from synthkit._api import vocoder as vocoder
 from synthkit._run.folder import RunFolder as RunFolder
+from synthkit._stages.loaded import LoadedConverter as LoadedConverter
+from synthkit._stages.loaded import LoadedFeatures as LoadedFeatures
+from synthkit._stages.loaded import LoadedModel as LoadedModel
+from synthkit._stages.loaded import LoadedVocoder as LoadedVocoder
 from synthkit._stages.synthesis import Features as Features
 from synthkit.audio import Audio as Audio
 from synthkit.audio import read as read

@@ -18,24 +18,22 @@ from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
 from synthkit._run.reporter import Reporter
-from synthkit._stages.asking import BATCH, Real, Wish, new_items, real_clip
 from synthkit._stages.evaluate import evaluate as evaluate_vocoders
 from synthkit._stages.evaluation.measuring import Evaluation
 from synthkit._stages.generate import plain_vocoder
 from synthkit._stages.generation.of_run import ModelEvaluation, evaluate_model
+from synthkit._stages.loaded import LoadedConverter, LoadedFeatures, LoadedModel, LoadedVocoder
 from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
-from synthkit._stages.synthesis import Features, extract, resynthesise
-from synthkit.audio import Audio
 from synthkit.errors import ConfigError, PluginError
 from synthkit.interfaces import (
     Component,
+    Converter,
     Dataset,
     FeatureExtractor,
     GenerativeModel,
     Kind,
     Metric,
-    Progress,
     Split,
     Vocoder,
 )
@@ -44,118 +42,6 @@ from synthkit.training.engine import seeded
 
 _logger = logging.getLogger("synthkit")
 _plugin_files: list[Path] = []
-
-
-class LoadedFeatures:
-    """A feature extractor for whole sounds."""
-
-    def __init__(self, component: FeatureExtractor) -> None:
-        self.component = component
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """What its features mean."""
-        return self.component.spec
-
-    def extract(self, audio: Audio, *, device: str = "cpu") -> Features:
-        """Features `[C, M, N]` of a sound of any rate; it is resampled to the spec's. Raises `AudioError`."""
-        return extract(self.component, audio, device=pick_device(device))
-
-
-class LoadedVocoder:
-    """A vocoder for whole sounds."""
-
-    def __init__(self, component: Vocoder) -> None:
-        self.component = component
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """The features it needs."""
-        return self.component.spec
-
-    def vocode(self, features: Features, *, seed: int = 0, progress: Progress | None = None) -> Audio:
-        """The sound of the features: as many channels, and exactly `features.samples` samples.
-
-        Features that differ from `spec` by an exact formula (log base, gain, offset, a higher floor) are converted, which
-        the logger `synthkit` tells. The same features, seed and device give the same samples.
-
-        Raises:
-            SpecMismatch: where the features differ in another way; lists each field.
-        """
-        random = torch.Generator(device=self.component.device).manual_seed(seed)
-        return resynthesise(self.component, features, random=random, progress=progress)
-
-
-class LoadedModel:
-    """A generative model, and a vocoder that makes its features audible."""
-
-    def __init__(self, component: GenerativeModel, vocoder: LoadedVocoder, licence: str = "") -> None:
-        self.component, self.vocoder, self.licence = component, vocoder, licence
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """What the features that it makes mean."""
-        return self.component.spec
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels it knows; empty for a model that was trained without."""
-        return self.component.labels
-
-    def generate(
-        self,
-        *,
-        seconds: float = 5.0,
-        count: int = 1,
-        label: str | Sequence[str] | None = None,
-        seed: int = 0,
-        temperature: float = 1.0,
-        to_label: str | None = None,
-        to_seed: int | None = None,
-        text: str | Sequence[str] | None = None,
-        prompt: Audio | Features | None = None,
-        like: Audio | Features | None = None,
-        batch: int = BATCH,
-    ) -> list[Features]:
-        """New features, one mono item each.
-
-        Args:
-            seconds: Length of each item; rounded to whole frames.
-            count: Number of items.
-            label: One label for all, or several that are taken in turn; None takes all that the model knows in turn.
-            seed: Item i is drawn from `seed + i`, whatever the other items are.
-            temperature: 1 samples the model as learned; lower is less varied.
-            to_label: The items stand evenly on the way from `label` to this one, all drawn from `seed`.
-            to_seed: The items stand evenly on the way from `seed` to this one.
-            text: What the items say; several are taken in turn.
-            prompt: What every item goes on from: it begins with all of it (the first channel of features, sound as mono).
-            like: What every item follows; items are no longer than it is.
-            batch: Items that are made at once, as memory allows; they are the same whatever it is.
-
-        Raises:
-            ConfigError: for what the model cannot serve; `component.abilities` has what it can.
-            SpecMismatch: for features that are not the model's and cannot be converted exactly.
-        """
-        wish = Wish(
-            seconds=seconds,
-            seeds=tuple(seed + number for number in range(count)),
-            labels=_texts(label),
-            temperature=temperature,
-            texts=_texts(text),
-            to_label=to_label,
-            to_seed=to_seed,
-            goes_on=self._real("prompt", prompt, seconds),
-            like=self._real("like", like, seconds),
-            batch=batch,
-        )
-        return [item.features for item in new_items(self.component, wish, self.licence, Reporter())]
-
-    def _real(self, name: str, sound: Audio | Features | None, seconds: float) -> tuple[Real, ...]:
-        return () if sound is None else (real_clip(name, sound, self.spec, seconds),)
-
-    def vocode(self, features: Features, *, seed: int = 0, progress: Progress | None = None) -> Audio:
-        """`vocoder.vocode`."""
-        return self.vocoder.vocode(features, seed=seed, progress=progress)
 
 
 def load_plugin(file: str | Path) -> None:
@@ -235,15 +121,19 @@ def load(path: str | Path, *, part: Literal["vocoder"], device: str = "cpu") -> 
 @overload
 def load(path: str | Path, *, part: Literal["model"], device: str = "cpu") -> LoadedModel: ...
 @overload
-def load(path: str | Path, *, part: None = None, device: str = "cpu") -> LoadedVocoder | LoadedModel: ...
+def load(path: str | Path, *, part: Literal["converter"], device: str = "cpu") -> LoadedConverter: ...
+@overload
 def load(
-    path: str | Path, *, part: Literal["vocoder", "model"] | None = None, device: str = "cpu"
-) -> LoadedVocoder | LoadedModel:
-    """What a run trained, from its checkpoint alone: its model, or its vocoder where it has no model.
+    path: str | Path, *, part: None = None, device: str = "cpu"
+) -> LoadedVocoder | LoadedModel | LoadedConverter: ...
+def load(
+    path: str | Path, *, part: Literal["vocoder", "model", "converter"] | None = None, device: str = "cpu"
+) -> LoadedVocoder | LoadedModel | LoadedConverter:
+    """What a run trained, from its checkpoint alone: its model or converter, or its vocoder where it has neither.
 
     Args:
         path: A run folder, or one checkpoint folder in it. Of a run the best checkpoint is taken, or the newest.
-        part: Which part of a run that trained both.
+        part: Which part of a run that trained several.
         device: `cpu`, `cuda`, ... or `auto`.
 
     Raises:
@@ -255,16 +145,14 @@ def load(
     component, meta = load_component(folder, _catalog(), where)
     if isinstance(component, GenerativeModel):
         return LoadedModel(component, _voice(path, component, where), str(meta.get("licence", "")))
+    if isinstance(component, Converter):
+        return LoadedConverter(component, _voice(path, component, where))
     assert isinstance(component, Vocoder)
     return LoadedVocoder(component)
 
 
-def _texts(one: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (one,) if isinstance(one, str) else tuple(one or ())
-
-
 def _voice(path: str | Path, component: Component, device: torch.device) -> LoadedVocoder:
-    """The vocoder of the model's own run, or one that needs no training."""
+    """The vocoder of the component's own run, or one that needs no training."""
     if RunFolder(path).best("vocoder"):
         return LoadedVocoder(load_vocoder(path, _catalog(), device, say=_logger.warning))
     plain = plain_vocoder(None, component.spec, _catalog())

@@ -62,6 +62,9 @@ _DECODER_SAYS = (
 )
 
 
+_UNKNOWN = 2**62  # frames; libsndfile says 2^63 - 1 where a header does not tell
+
+
 class Stream:
     """A sound block by block: constant memory however long it is. Iterate it once, by blocks `[n, C]` or as `mono`.
 
@@ -81,6 +84,8 @@ class Stream:
         """Samples per channel that have been read so far."""
         self.note = note
         """What was odd about the file although it could be read; known when all is read."""
+        self.expected: int | None = None
+        """Samples per channel that the file says it has; None where it does not say."""
         self._blocks = blocks
 
     @property
@@ -161,6 +166,7 @@ class _FileStream(Stream):
     def __init__(self, file: _Sequential, path: Path, name: str) -> None:
         super().__init__(file.samplerate, file.channels, _blocks(file))
         self._file, self._path, self._name = file, path, name
+        self.expected = file.frames if 0 < file.frames < _UNKNOWN else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         try:

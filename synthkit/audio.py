@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = [
     "resampled_frames",
     "stream",
     "to_int16",
+    "write_blocks",
 ]
 
 _STREAM_BLOCK = 2**15  # frames
@@ -187,6 +189,49 @@ class Audio:
             for start in range(0, self.frames, block):
                 file.write(np.ascontiguousarray(encoded[:, start : start + block].T))
         return target.getbuffer()
+
+
+def write_blocks(
+    path: str | Path, sample_rate: int, blocks: Iterable[np.ndarray], *, metadata: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """Write a file of blocks `[n, C]` as they come, as `Audio.write` does, in the memory of one block.
+
+    Returns:
+        How many samples per channel it has, and how many values lay outside -1..1 and were clipped.
+
+    Raises:
+        AudioError: as `Audio.write`, or where there is no block.
+        Exception: what making a block raises; the file is then as it was before.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _FORMATS:
+        raise AudioError(f"cannot write {path}: its name must end in one of {', '.join(WRITE_SUFFIXES)}")
+    container, subtype = _FORMATS[path.suffix.lower()]
+    coming = iter(blocks)
+    first = next(coming, None)
+    if first is None:
+        raise AudioError(f"cannot write {path}: there is no sound")
+    frames = clipped = 0
+    try:
+        with (
+            replacing(path) as stream,
+            soundfile.SoundFile(
+                stream.fileno(), "w", sample_rate, first.shape[1], subtype, format=container, closefd=False
+            ) as file,
+        ):
+            for field, text in _tags(container, metadata or {}).items():
+                setattr(file, field, text)
+            for block in chain([first], coming):
+                clipped += int(np.count_nonzero(np.abs(block) > 1.0))
+                encoded = to_int16(block) if subtype == "PCM_16" else block.clip(-1.0, 1.0)
+                for start in range(0, len(block), _OGG_BLOCK):
+                    file.write(np.ascontiguousarray(encoded[start : start + _OGG_BLOCK]))
+                frames += len(block)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+    return frames, clipped
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

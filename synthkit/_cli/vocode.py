@@ -105,7 +105,7 @@ def command(
         return
     if "-" in (str(source), str(target)):
         raise ConfigError("- is a pipe, and sound is read from and written to one with --stream only")
-    _check_target(source, target)
+    check_target(source, target)
     from synthkit.audio import read
 
     sound = read(source)
@@ -158,7 +158,7 @@ def _stream(context: Context, choice: Choice, source: Path, target: Path, form: 
     from synthkit._stages.synthesis import SpecFeatures
 
     if target != PIPE and form.wanted == "wav":
-        _check_target(source, target)
+        check_target(source, target)
     if form.given == "frames":
         vocoder = choice.build(context, form.sample_rate or 22050)
         random = torch.Generator(device=vocoder.device).manual_seed(choice.seed)
@@ -175,7 +175,7 @@ def _stream(context: Context, choice: Choice, source: Path, target: Path, form: 
     context.reporter.say(f"{seconds:.2f} s at {vocoder.spec.sample_rate} Hz, {clipped} samples clipped")
 
 
-def _check_target(source: Path, target: Path) -> None:
+def check_target(source: Path, target: Path) -> None:
     """Refuse what would fail after the work is done, or destroy the input."""
     from synthkit.audio import WRITE_SUFFIXES
 

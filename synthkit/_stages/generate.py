@@ -26,7 +26,7 @@ from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
 from synthkit.config import ConverterConfig
 from synthkit.errors import ConfigError, RunError, nearest
-from synthkit.interfaces import Component, GenerativeModel, Split, Vocoder
+from synthkit.interfaces import Component, Converter, GenerativeModel, Split, Vocoder
 from synthkit.specs import FeatureSpec, conversion
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
@@ -293,15 +293,14 @@ def plain_vocoder(name: str | None, spec: FeatureSpec, catalog: Catalog) -> Voco
 
 
 def find_voices(
-    wanted: Sequence[str], run: RunFolder, model: GenerativeModel, catalog: Catalog, *, say: Say
+    wanted: Sequence[str], run: RunFolder, maker: GenerativeModel | Converter, catalog: Catalog, *, say: Say
 ) -> list[Voice]:
-    """The vocoders that make a model's clips heard, each for features that the model's lead to exactly.
+    """The vocoders that make heard what a model or converter makes, each for features that its own lead to exactly.
 
     Args:
-        wanted: Runs, or names of vocoders that need no training; empty: the vocoder of the model's own run, or the first that
-            needs no training.
-        run: The model's own run.
-        model: The model.
+        wanted: Runs, or names of vocoders that need no training; empty: the vocoder of `run`, or the first that needs no training.
+        run: The run of the model or converter.
+        maker: The model or converter.
         catalog: Where vocoders are found.
         say: Is told where a checkpoint is damaged and another is used.
 
@@ -312,18 +311,19 @@ def find_voices(
         SpecMismatch: its features are others.
     """
     own = (str(run.path),) if run.best("vocoder") else (None,)
+    giver = "the converter" if isinstance(maker, Converter) else "the model"
     voices: list[Voice] = []
     for one in wanted or own:
         if one is not None and Path(one).expanduser().is_dir():
             vocoder = load_vocoder(one, catalog, say=say)
             name = Path(one).expanduser().resolve().name
         else:
-            vocoder = plain_vocoder(one, model.spec, catalog)
+            vocoder = plain_vocoder(one, maker.spec, catalog)
             name = one or type(vocoder).__name__
-        conversion(model.spec, vocoder.spec, giver="the model", needer=f"the vocoder {one or name!r}")
+        conversion(maker.spec, vocoder.spec, giver=giver, needer=f"the vocoder {one or name!r}")
         if any(voice.name == name for voice in voices):
             raise ConfigError(f"--vocoder: there are two of the name {name!r}")
-        vocoder.to(model.device)
+        vocoder.to(maker.device)
         voices.append(Voice(name=name, role="vocoder", vocoder=vocoder))
     return voices
 

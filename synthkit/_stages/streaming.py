@@ -5,7 +5,7 @@ What comes out is what `extract` and `resynthesise` make of the whole sound; onl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from synthkit._stages.synthesis import covering_frames
 from synthkit.audio import Stream, resampled_frames
 from synthkit.errors import AudioError
 from synthkit.interfaces import FeatureExtractor, Vocoder
+
+Through = Callable[[Iterable[Tensor]], Iterable[Tensor]]
+"""Features as they come, `[B, M, n]` each, to others as soon as they are certain."""
 
 
 class FrameStream:
@@ -90,8 +93,11 @@ def vocode_stream(
     *,
     at_least: int = 1,
     random: torch.Generator | None = None,
+    through: Through = iter,
 ) -> Iterator[np.ndarray]:
     """Blocks `[n, C]` at the vocoder's rate of what it makes of `sound`: as many samples as the sound has at that rate.
+
+    Its features go `through` something on their way, on the vocoder's device: as many frames come out of it, and of the same rate.
 
     Raises:
         AudioError: where the sound has no samples, or the vocoder makes values that are not finite.
@@ -99,7 +105,7 @@ def vocode_stream(
     spec = vocoder.spec
     frames = FrameStream(extractor, resampled(sound, spec.sample_rate), at_least=at_least)
     made = 0
-    for piece in vocoder.stream((piece.to(vocoder.device) for piece in frames), random=random):
+    for piece in vocoder.stream(through(piece.to(vocoder.device) for piece in frames), random=random):
         block = piece.float().cpu().numpy().T
         if frames.ended:
             block = block[: frames.samples - made]

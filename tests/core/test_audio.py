@@ -8,15 +8,27 @@ import os
 import pickle
 import struct
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
 
-from synthkit.audio import AUDIO_SUFFIXES, UNSUPPORTED_SUFFIXES, Audio, check_clip, encode_wav, read, stream, to_int16
+from synthkit.audio import (
+    AUDIO_SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
+    Audio,
+    check_clip,
+    encode_wav,
+    read,
+    stream,
+    to_int16,
+    write_blocks,
+)
 from synthkit.errors import AudioError, ClipReport, PluginError, UnreadableClip
 from synthkit.interfaces import Clip, Dataset, Split
 
@@ -400,3 +412,52 @@ def test_suffixes_do_not_overlap() -> None:
     assert not AUDIO_SUFFIXES & UNSUPPORTED_SUFFIXES
     assert {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".opus"} <= AUDIO_SUFFIXES
     assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in AUDIO_SUFFIXES | UNSUPPORTED_SUFFIXES)
+
+
+class TestWriteBlocks:
+    """`write_blocks` is `Audio.write` for sound that comes in blocks."""
+
+    @pytest.mark.parametrize("ending", [".wav", ".flac", ".aiff", ".ogg"])
+    def test_it_is_the_file_that_the_whole_would_be(self, tmp_path: Path, ending: str) -> None:
+        values = np.random.default_rng(1).uniform(-1.2, 1.2, (2, 9000)).astype(np.float32)
+        whole = Audio(values, 8000).write(tmp_path / f"whole{ending}")
+        blocks = (values[:, start : start + 700].T for start in range(0, 9000, 700))
+        metadata = {"title": "in blocks"}
+        frames, clipped = write_blocks(tmp_path / f"blocks{ending}", 8000, blocks, metadata=metadata)
+        assert (frames, clipped) == (9000, whole)
+        made, expected = (read(tmp_path / f"{name}{ending}").samples for name in ("blocks", "whole"))
+        assert made.shape == expected.shape
+        if ending == ".ogg":  # whose encoder hears where a block ends
+            assert np.corrcoef(made.ravel(), expected.ravel())[0, 1] > 0.95
+        else:
+            np.testing.assert_array_equal(made, expected)
+        with soundfile.SoundFile(tmp_path / f"blocks{ending}") as file:
+            assert file.title == "in blocks"
+
+    def test_an_error_on_the_way_leaves_the_old_file(self, tmp_path: Path) -> None:
+        def blocks() -> Iterator[np.ndarray]:
+            yield np.zeros((10, 1), np.float32)
+            raise AudioError("no more")
+
+        (tmp_path / "a.wav").write_bytes(b"before")
+        with pytest.raises(AudioError, match="no more"):
+            write_blocks(tmp_path / "a.wav", 8000, blocks())
+        assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
+
+    def test_what_cannot_be_written_is_a_sentence(self, tmp_path: Path) -> None:
+        with pytest.raises(AudioError, match="must end in one of"):
+            write_blocks(tmp_path / "a.mp3", 8000, [])
+        with pytest.raises(AudioError, match="there is no sound"):
+            write_blocks(tmp_path / "a.wav", 8000, [])
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+    def test_a_full_disk_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        @contextmanager
+        def full(path: Path) -> Iterator[BinaryIO]:
+            with Path("/dev/full").open("wb", buffering=0) as stream:
+                yield stream
+
+        monkeypatch.setattr("synthkit.audio.replacing", full)
+        blocks = (np.zeros((4096, 2), np.float32) for _ in range(100))
+        with pytest.raises(AudioError, match="cannot write"):
+            write_blocks(tmp_path / "a.wav", 8000, blocks)
