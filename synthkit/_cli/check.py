@@ -78,6 +78,7 @@ def summary(recipe: Recipe) -> list[str]:
     beside = f" beside {', '.join(map(_named, recipe.compare))}" if recipe.compare else ""
     wanted = recipe.generate
     new = [f"{wanted.count} new clips{_manner(wanted)}"] if recipe.model else []
+    new += [f"{wanted.count} clips converted with strength {wanted.strength:g}"] if recipe.converter else []
     copies = [f"{recipe.copies} clips of the {wanted.source} split"] if recipe.copies else []
     rows.append(f"generate  {' and '.join([*new, *copies])}, at most {wanted.seconds:g} s each{beside}")
     rows.append(f"report    {', '.join(map(_named, recipe.metrics)) or 'no metrics'}")

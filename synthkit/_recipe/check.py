@@ -151,6 +151,11 @@ class _Check:
         entry = self.written.get(name)
         return entry.key if entry else self.start
 
+    def _inner(self, name: str, inner: str) -> Mark:
+        """Where a key of a block is written, or the block."""
+        node = self.tree.get(name)
+        return node.entries[inner].key if isinstance(node, Table) and inner in node.entries else self._key(name)
+
     def _core(self, model: type[ModelT], key: str, *inner: str) -> ModelT | None:
         return self.checker.settings(model, self.tree.get(key), self._key(key), key, inner)
 
@@ -315,11 +320,14 @@ class _Check:
             self.checker.report(self._key("converter"), "converter", message, "write two recipes")
 
     def _can_be_made(self, generate: GenerateBlock, model: Block | None) -> None:
-        """New clips need a model, and one that can make them so, as far as its settings tell."""
+        """New clips need a model, and one that can make them so, as far as its settings tell; a strength needs a converter."""
+        if _is_asked(generate, "strength") and self.tree.get("converter") is None:
+            hint = "add a `converter:` block, or remove it"
+            message = "only a converter has a strength, and there is none"
+            self.checker.report(self._inner("generate", "strength"), "generate.strength", message, hint)
         asked = {key: ability for key, ability in _ASKS.items() if _is_asked(generate, key)}
-        node = self.tree.get("generate")
         for key, ability in asked.items():
-            mark = node.entries[key].key if isinstance(node, Table) and key in node.entries else self._key("generate")
+            mark = self._inner("generate", key)
             if self.tree.get("model") is None:
                 hint = "add a `model:` block, or remove it"
                 self.checker.report(mark, f"generate.{key}", "only a model makes new clips, and there is none", hint)

@@ -164,11 +164,13 @@ class GenerateBlock(Config):
     model_config = ConfigDict(serialize_by_alias=True)
 
     source: Split = "test"
-    """Split whose clips the vocoder makes again from their features."""
+    """Split whose clips the vocoder makes again from their features, and those that a converter converts."""
     count: int = Field(default=4, ge=1)
-    """Number of clips that the model makes; without a model, of clips that are made again."""
+    """Number of clips that the model makes, or the converter converts; without either, of clips that are made again."""
     copies: int | None = Field(default=None, ge=0)
-    """Number of clips that are made again; null: `count` without a model, none beside one."""
+    """Number of clips that are made again; null: `count` without a model or converter, none beside one."""
+    strength: float = Field(default=1.0, ge=0, le=1)
+    """For a converter: 1 converts fully, 0 leaves a clip as it is."""
     seconds: float = Field(default=5.0, gt=0)
     """Longest length of a clip, with the beginning that it goes on from."""
     batch: int = Field(default=16, ge=1)
@@ -320,7 +322,7 @@ class Recipe:
         """How many real clips the vocoder makes again."""
         if self.generate.copies is not None:
             return self.generate.copies
-        return self.generate.count if self.model is None else 0
+        return self.generate.count if self.model is None and self.converter is None else 0
 
     def part(self, name: Part) -> Block | None:
         """The block that `train: {part: ...}` names."""

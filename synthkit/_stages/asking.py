@@ -116,6 +116,10 @@ class Item:
     """Id of the clip that a new one follows."""
     step: Step | None = None
     """Where a new one stands between two others."""
+    converted: Item | None = None
+    """What a converter made of it."""
+    strength: float | None = None
+    """How far it was converted, 0 to 1; None: it was not."""
 
     @property
     def title(self) -> str:

@@ -1,10 +1,11 @@
-"""The generate stage: clips for the ear. A vocoder makes real clips again from their features; a model makes new ones."""
+"""The generate stage: clips for the ear. A vocoder makes real clips again from their features, a converter turns them into others,
+and a model makes new ones."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from synthkit._run.folder import RunFolder
 from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.asking import Item, Real, Wish, new_items, require_label
+from synthkit._stages.conversion import convert
 from synthkit._stages.loading import fresh_part, load_vocoder, named_vocoder, part_from, require_ready
 from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
 from synthkit.config import ConverterConfig
 from synthkit.errors import ConfigError, RunError, nearest
-from synthkit.interfaces import Component, Converter, GenerativeModel, Split, Vocoder
+from synthkit.interfaces import Component, Converter, FeatureExtractor, GenerativeModel, Split, Vocoder
 from synthkit.specs import FeatureSpec, conversion
 from synthkit.storage import write_json
 from synthkit.training.engine import seeded
@@ -48,23 +50,27 @@ class Source:
     recipe: str
     run: str
     model: str = ""
-    """Name of the model that made its features."""
+    """Name of the model or converter that made its features."""
 
 
 def generate(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter) -> None:
-    """Make the recipe's clips with every voice and write them with their index: new ones first, then copies of real ones."""
+    """Make the recipe's clips with every voice and write them with their index: new or converted ones first, then copies of real ones."""
     prepared = Prepared.open(run.data_file)
     device = pick_device(next((training.settings.device for training in recipe.train), "auto"))
     parts = Parts(recipe, run, catalog, prepared.labels, device, reporter)
     voices = _voices(parts)
     items = [] if recipe.model is None else list(_new_clips(parts, recipe.model, prepared))
+    if recipe.converter is not None:
+        items += _conversions(parts, recipe.converter, prepared)
     if recipe.copies:
         items += _copies(recipe, prepared, catalog, reporter)
-    model = "" if recipe.model is None else recipe.model.offered.offer.name
+    maker = recipe.model or recipe.converter
+    source = Source(
+        recipe=recipe.name, run=run.path.resolve().name, model="" if maker is None else maker.offered.offer.name
+    )
     rows = []
     with reporter.task("generate", len(items) * max(1, len(voices))) as task:
         for number, item in enumerate(items):
-            source = Source(recipe=recipe.name, run=run.path.resolve().name, model="" if item.original else model)
             rows.append(_make(number, item, voices, run, source))
             task.update((number + 1) * max(1, len(voices)), item.id)
     write_json(
@@ -128,26 +134,55 @@ def _copies(recipe: Recipe, prepared: Prepared, catalog: Catalog, reporter: Repo
     if len(entries) < recipe.copies:
         reporter.say(f"the {recipe.generate.source} split has {len(entries)} clips, {recipe.copies} were asked for")
     for number, entry in enumerate(entries):
-        wanted = round(recipe.generate.seconds * prepared.sample_rate)
-        start = max(0, (entry.frames - wanted) // 2)
-        audio = Audio(prepared.read(entry, start, min(wanted, entry.frames))[None], prepared.sample_rate)
-        yield Item(
-            id=entry.id,
-            label=entry.label,
-            licence=entry.licence,
-            credit=entry.credit,
-            seed=derive_seed(recipe.seed, "generate", number),
-            features=extract(extractor, audio),
-            original=audio,
-        )
+        yield _copy(recipe, prepared, extractor, entry, derive_seed(recipe.seed, "generate", number))
 
 
-def _some(prepared: Prepared, split: Split, count: int, reporter: Reporter, least: float = 0.0) -> Sequence[Entry]:
-    """At most `count` clips of at least so many seconds, spread evenly over the split: every label is likely to be heard."""
-    entries = prepared.entries(split)
+def _copy(recipe: Recipe, prepared: Prepared, extractor: FeatureExtractor, entry: Entry, seed: int) -> Item:
+    """The middle of a real clip, no longer than clips shall be."""
+    wanted = round(recipe.generate.seconds * prepared.sample_rate)
+    start = max(0, (entry.frames - wanted) // 2)
+    audio = Audio(prepared.read(entry, start, min(wanted, entry.frames))[None], prepared.sample_rate)
+    return Item(
+        id=entry.id,
+        label=entry.label,
+        licence=entry.licence,
+        credit=entry.credit,
+        seed=seed,
+        features=extract(extractor, audio),
+        original=audio,
+    )
+
+
+def _conversions(parts: Parts, block: Block, prepared: Prepared) -> Iterator[Item]:
+    """Clips of the label that the recipe's converter converts, with what it makes of them."""
+    recipe, wanted = parts.recipe, parts.recipe.generate
+    converter = parts.trained(block)
+    assert isinstance(converter, Converter)
+    extractor = parts.catalog.build(recipe.features.offered, recipe.features.config)
+    entries = _some(prepared, wanted.source, wanted.count, parts.reporter, label=converter.source)
+    for number, entry in enumerate(entries):
+        seed = derive_seed(recipe.seed, "generate", number)
+        item = _copy(recipe, prepared, extractor, entry, seed)
+        random = torch.Generator(device=converter.device).manual_seed(seed)
+        features = convert(converter, item.features, strength=wanted.strength, random=random)
+        made = replace(item, label=converter.target, features=features, original=None, strength=wanted.strength)
+        yield replace(item, converted=made)
+
+
+def _some(
+    prepared: Prepared, split: Split, count: int, reporter: Reporter, least: float = 0.0, label: str | None = None
+) -> Sequence[Entry]:
+    """At most `count` clips of at least so many seconds, spread evenly over the split: every label is likely to be heard.
+
+    With a `label` only clips of it.
+    """
+    entries = tuple(entry for entry in prepared.entries(split) if label in (None, entry.label))
     if not entries:
-        reporter.warn(f"the {split} split is empty: clips of the train split are used")
-        entries = prepared.entries("train")
+        lacks = "is empty" if label is None else f"has no clip of the label {label!r}"
+        reporter.warn(f"the {split} split {lacks}: clips of the train split are used")
+        entries = tuple(entry for entry in prepared.entries("train") if label in (None, entry.label))
+    if not entries and label is not None:
+        raise ConfigError(f"there is no clip of the label {label!r} to convert")
     entries = tuple(entry for entry in entries if entry.frames >= least * prepared.sample_rate)
     if not entries:
         raise ConfigError(f"no clip of the {split} split lasts {least:g} s, as `generate.continue.seconds` asks")
@@ -216,13 +251,19 @@ def require_labels(recipe: Recipe, known: Sequence[str]) -> None:
 
 def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, source: Source) -> dict[str, Any]:
     versions = []
+    plain = replace(source, model="") if item.original is not None else source
     for name, role, real in (("original", "reference", item.original), ("beginning", "beginning", item.beginning)):
         if real is not None:
-            versions.append(_write(item, name, role, real, 0.0, run, number, source))
-    for voice in voices:
+            versions.append(_write(item, name, role, real, 0.0, run, number, plain))
+    heard = [(item, voice, voice.name, voice.role) for voice in voices]
+    if item.converted is not None:
+        label = item.converted.label
+        heard += [(item.converted, voice, f"{label} by {voice.name}", "converted") for voice in voices]
+    for one, voice, name, role in heard:
         began = time.perf_counter()
-        made = speak(voice.vocoder, item)
-        versions.append(_write(item, voice.name, voice.role, made, time.perf_counter() - began, run, number, source))
+        made = speak(voice.vocoder, one)
+        elapsed, by = time.perf_counter() - began, plain if one.original is not None else source
+        versions.append(_write(one, name, role, made, elapsed, run, number, by, voice.name))
     step = item.step
     return {
         "id": item.id,
@@ -230,12 +271,13 @@ def _make(number: int, item: Item, voices: Sequence[Voice], run: RunFolder, sour
         "label": item.label,
         "licence": item.licence,
         "credit": item.credit,
-        "kind": "generated" if item.original is None else "copy",
+        "kind": "generated" if item.original is None else "copy" if item.converted is None else "converted",
         "seed": item.seed,
         "text": item.text,
         "continues": {"clip": item.goes_on, "seconds": item.kept_seconds} if item.goes_on else None,
         "like": item.like or None,
         "blend": None if step is None else asdict(step),
+        "strength": None if item.converted is None else item.converted.strength,
         "versions": versions,
     }
 
@@ -246,11 +288,19 @@ def speak(vocoder: Vocoder, item: Item) -> Audio:
 
 
 def _write(
-    item: Item, name: str, role: str, audio: Audio, elapsed: float, run: RunFolder, number: int, source: Source
+    item: Item,
+    name: str,
+    role: str,
+    audio: Audio,
+    elapsed: float,
+    run: RunFolder,
+    number: int,
+    source: Source,
+    voice: str = "",
 ) -> dict[str, Any]:
     file = run.generated / f"{number:02d}-{safe_name(name)}.wav"
     file.parent.mkdir(parents=True, exist_ok=True)
-    clipped = audio.write(file, metadata=metadata(item, name, source))
+    clipped = audio.write(file, metadata=metadata(item, voice or name, source))
     relative = file.relative_to(run.path).as_posix()
     return {"name": name, "role": role, "file": relative, "elapsed": elapsed, "clipped": clipped}
 
@@ -261,6 +311,7 @@ def metadata(item: Item, voice: str, source: Source) -> Mapping[str, str]:
     facts = [
         " and ".join(filter(None, (source.model, voice))),
         f"label {item.label}" if item.label else "",
+        f"converted with strength {item.strength:g}" if item.strength is not None else "",
         f"{step.share:.0%} of the way to {step.label or f'seed {step.seed}'}" if step else "",
         f"seed {item.seed}",
         f"continues {item.kept_seconds:.3g} s of {item.goes_on}" if item.goes_on else "",

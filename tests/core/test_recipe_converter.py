@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Recipe
 from synthkit._run.checkpoint import load_component
-from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.folder import RunFolder, read_json, read_meta
 from synthkit._stages.pipeline import run_recipe
+from synthkit.audio import read
 from synthkit.config import ConverterConfig
 from synthkit.errors import ConfigError, RecipeError
 from synthkit.interfaces import Converter
@@ -91,6 +93,7 @@ def test_it_learns_from_both_labels_alike_unless_told_otherwise(load: Load, writ
             "a recipe makes new clips with a model or converts real ones, not both",
         ),
         (CONVERTER + TRAIN.replace("4", "4, balance: label", 1), "balance"),
+        ("generate: {strength: 0.5}\n", "generate.strength: only a converter has a strength, and there is none"),
     ],
 )
 def test_what_is_wrong_is_said(load: Load, text: str, problem: str) -> None:
@@ -118,6 +121,38 @@ def test_a_checkpoint_gives_it_back_with_its_labels(run: RunFolder, catalog: Cat
     assert (component.source, component.target) == ("melody", "bells")
     assert set(meta["labels"]) > {"melody", "bells"}
     assert meta["kind"] == "converter"
+
+
+def test_its_run_ends_in_a_page_to_hear_original_source_and_converted(
+    run: RunFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(run.path.parent / "cache"))
+    changes = {"generate.count": 1, "generate.seconds": 0.5, "generate.strength": 0.5, "report.metrics": ["mel-l1"]}
+    run_recipe(run.path.parent / "r.yaml", catalog=catalog, run_dir=run.path, first="generate", overrides=changes)
+    (item,) = read_json(run.generated_index)["items"]
+    assert (item["kind"], item["label"], item["strength"]) == ("converted", "melody", 0.5)
+    versions = {version["role"]: version for version in item["versions"]}
+    assert {role: version["name"] for role, version in versions.items()} == {
+        "reference": "original",
+        "vocoder": "griffin-lim",
+        "converted": "bells by griffin-lim",
+    }
+    lengths = {role: read(run.path / version["file"]).samples.shape for role, version in versions.items()}
+    assert set(lengths.values()) == {(1, 11025)}
+    with soundfile.SoundFile(run.path / versions["converted"]["file"]) as file:
+        assert file.comment.startswith("melgan-vc and griffin-lim, label bells, converted with strength 0.5, seed ")
+    with soundfile.SoundFile(run.path / versions["vocoder"]["file"]) as file:
+        assert file.comment.startswith("griffin-lim, label melody, seed ")
+    figures = read_json(run.report_json)
+    assert figures["summary"] == (
+        "1 clip of melody converted to bells by melgan-vc and turned into sound by griffin-lim; the converter was trained for "
+        "2 steps."
+    )
+    assert [score["version"] for score in figures["scores"]] == ["griffin-lim"]  # a bell is no bad copy of a melody
+    assert {"spectrum", "spread", "identity"} <= set(figures["validation"]["converter"])
+    page = run.report_html.read_text(encoding="utf-8")
+    assert "converter: melgan-vc" in page
+    assert "bells by griffin-lim" in page
 
 
 def test_another_recipe_takes_it_from_the_run(run: RunFolder, load: Load) -> None:

@@ -25,7 +25,7 @@ def catalog() -> Catalog:
 
 
 def test_all_of_them_are_found(root: Path) -> None:
-    assert len(RECIPES) == 20
+    assert len(RECIPES) == 21
     assert set(RECIPES) == set((root / "recipes").glob("*.y*ml"))
 
 
@@ -83,8 +83,9 @@ def test_it_goes_the_whole_way_with_tiny(
     assert run.report_html.stat().st_size > 10_000
     assert run.recipe_file.read_text(encoding="utf-8") == expected.resolved
     index = json.loads(run.generated_index.read_text(encoding="utf-8"))
-    new = expected.generate.count if expected.model is not None else 0
-    assert [item["kind"] for item in index["items"]] == ["generated"] * new + ["copy"] * expected.copies
+    made = "generated" if expected.model is not None else "converted" if expected.converter is not None else None
+    new = [made] * expected.generate.count if made else []
+    assert [item["kind"] for item in index["items"]] == [*new, *["copy"] * expected.copies]
     assert index["items"]
     for item in index["items"]:
         assert {version["role"] for version in item["versions"]} >= roles(expected, item)

@@ -14,6 +14,7 @@ from synthkit._stages.report import scores
 from synthkit._stages.report.scores import Result, finite
 from synthkit._stages.report.sources import DataSummary, History, Item, Version
 from synthkit._stages.report.words import listing, plural
+from synthkit.config import ConverterConfig
 from synthkit.interfaces import ClipReport
 
 
@@ -60,6 +61,8 @@ class Findings:
             return "the recording"
         if version.role == "beginning":
             return "the real beginning"
+        if version.role == "converted":
+            return "converted"
         if version.role == "compare":
             return "for comparison"
         steps = self.steps("vocoder")
@@ -80,6 +83,10 @@ def sentence(findings: Findings) -> str:
         model, copies = recipe.model.offered.offer.name, sum(item.reference is not None for item in items)
         beside = f", beside {plural(copies, 'copy', 'copies')} of real ones" if copies else ""
         return f"{plural(len(items) - copies, 'clip')} made up by {model} and turned into sound {by}{beside}{ending}."
+    block = recipe.converter
+    if block is not None and isinstance(block.config, ConverterConfig):
+        way = f"of {block.config.source} converted to {block.config.target} by {block.offered.offer.name}"
+        return f"{count} {way} and turned into sound {by}{ending}."
     dataset = findings.data.name or recipe.data.offered.offer.name
     features = f"{recipe.features.offered.offer.name} features of {recipe.spec.n_mels} bands"
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from synthkit._recipe.model import PARTS
 from synthkit._stages.report import scores
 from synthkit._stages.report.curves import chart
 from synthkit._stages.report.findings import Findings
@@ -93,7 +94,7 @@ def learning(findings: Findings) -> Markup:
 
 
 def _part(findings: Findings, part: str, history: History) -> Markup:
-    block = findings.recipe.part("model" if part == "model" else "vocoder")
+    block = next((findings.recipe.part(known) for known in PARTS if known == part), None)
     name = f"{part}: {block.offered.offer.name}" if block else part
     charts = [_chart(term, history.train.get(term), history.validation.get(term)) for term in history.terms]
     numbers = [

@@ -22,7 +22,8 @@ class Version:
 
     name: str
     role: str
-    """`reference`, `beginning` (of a real clip that a model went on from), `compare` or `vocoder`."""
+    """`reference`, `beginning` (of a real clip that a model went on from), `compare`, `vocoder`, or `converted`: it is another kind of
+    sound than the original, and so is not held against it."""
     file: Path
     elapsed: float
     """Seconds that making it took."""
@@ -36,8 +37,8 @@ class Version:
 
     @property
     def is_made(self) -> bool:
-        """Whether a vocoder made it."""
-        return self.role not in ("reference", "beginning")
+        """Whether it is what a vocoder made of the clip itself."""
+        return self.role in ("compare", "vocoder")
 
 
 @dataclass(frozen=True, kw_only=True)

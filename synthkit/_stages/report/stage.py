@@ -115,6 +115,7 @@ def _plugins(recipe: Recipe) -> dict[str, str]:
         recipe.data,
         recipe.features,
         recipe.model,
+        recipe.converter,
         recipe.vocoder,
         *recipe.compare,
         *recipe.metrics,
