@@ -65,7 +65,9 @@ class DistributedEngine(Engine):
             for bucket in buckets:
                 bucket.finish()
             for statistic in self._statistics:
-                statistic.copy_(self.mean(statistic))
+                # Past autograd, which holds the statistics of a generator whose turn comes after the critic's: its backward
+                # pass does not read them in training, and in evaluation they do not change.
+                statistic.data.copy_(self.mean(statistic))
 
 
 class _Bucket:

@@ -118,6 +118,14 @@ def test_statistics_of_batch_normalisation_are_the_mean_over_the_processes(alone
 
 
 @pytest.mark.slow
+def test_statistics_do_not_stand_in_the_way_of_a_generator_whose_turn_comes_after_the_critics(several: Found) -> None:
+    for each in several:
+        assert not torch.equal(each["turns"]["ended"], each["turns"]["begun"])
+        assert torch.equal(each["turns"]["ended"], several[0]["turns"]["ended"])
+        assert torch.equal(each["turns"]["statistics"], several[0]["turns"]["statistics"])
+
+
+@pytest.mark.slow
 def test_means_are_weighted_by_the_shares(alone: Found, several: Found) -> None:
     shares = {2: [8, 8], 3: [5, 5, 6]}[len(several)]
     for each in several:

@@ -131,6 +131,23 @@ def rooms(processes: Processes) -> Found:
     }
 
 
+def turns(processes: Processes) -> Found:
+    """A generator with batch normalisation that learns after its critic, from what it made before."""
+    engine = processes.engine("cpu", Numerics(), BATCH)
+    with seeded(7):
+        generator = engine.prepare(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
+        critic = engine.prepare(nn.Linear(4, 1))
+    learners = [torch.optim.SGD(network.parameters(), lr=0.1) for network in (critic, generator)]
+    begun = generator[0].weight.detach().clone()
+    batch = batch_of(0, processes.rows(BATCH))
+    engine.begin(0)
+    made = generator(engine.randn(batch, 4))
+    for learner, heard in zip(learners, (made.detach(), made), strict=True):
+        engine.backward(critic(heard).square().mean(), learner)
+        engine.update(learner)
+    return {"begun": begun, "ended": generator[0].weight.detach(), "statistics": generator[1].running_mean}
+
+
 def words(processes: Processes) -> Found:
     """What processes say to each other."""
     return {
@@ -145,6 +162,7 @@ def main(out: Path) -> None:
             "melgan": melgan(processes, Numerics()),
             "likelihood": likelihood(processes),
             "rooms": rooms(processes),
+            "turns": turns(processes),
             "words": words(processes),
         }
         if processes.count == 2:
