@@ -23,6 +23,6 @@ def synthkit_components() -> list[Offer]:
             name="cmelgan",
             build="synthkit_cmelgan.objective:CMelGANObjective",
             config="synthkit_cmelgan.config:CMelGANObjectiveConfig",
-            summary="A critic that is told the label, with R1, and a watch that stops a generator that has collapsed.",
+            summary="A critic that is told the label, and a watch that stops a generator that has collapsed.",
         ),
     ]
