@@ -32,7 +32,16 @@ def test_the_table_has_every_key(root: Path) -> None:
 
 def test_every_setting_of_the_core_is_mentioned(root: Path) -> None:
     text = page(root)
-    for model in (PrepareBlock, GenerateBlock, ContinueBlock, LikeBlock, BlendBlock, ReportBlock, TrainBlock, KeepBlock):
+    for model in (
+        PrepareBlock,
+        GenerateBlock,
+        ContinueBlock,
+        LikeBlock,
+        BlendBlock,
+        ReportBlock,
+        TrainBlock,
+        KeepBlock,
+    ):
         names = [field.alias or name for name, field in model.model_fields.items()]
         assert [name for name in names if not re.search(rf"\b{name}\b", text)] == [], model.__name__
 
