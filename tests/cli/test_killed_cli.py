@@ -313,7 +313,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_the_undisturbed_one(
 ) -> None:
     recipe, part = tmp_path / "killed.yaml", PARTS[name]
     recipe.write_text(RECIPES[name], encoding="utf-8")
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    straight, killed = tmp_path / "straight" / "run", tmp_path / "killed" / "run"  # a sound names its run
     (tmp_path / "ill.py").write_text(ILL, encoding="utf-8")
     plugins = ["--plugin", EXAMPLE, "--plugin", tmp_path / "ill.py"]
     command = [*plugins, "run", recipe, "--stage", "prepare..generate", "--resume", "--run-dir"]
