@@ -6,6 +6,7 @@ Nothing here needs torch, so that a recipe is checked before anything heavy is i
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -192,3 +193,22 @@ UserPath = Annotated[Place, PlainValidator(_place), WithJsonSchema({"type": "str
 
 ExistingFolder = Annotated[UserPath, AfterValidator(_existing_folder)]
 """A `UserPath` that must be a folder (unless the validation context says `check_files=False`)."""
+
+
+def under(presets: Mapping[Any, Mapping[str, Any]], written: Any) -> Any:
+    """Settings as written with those of their preset under them, block by block; an unknown preset is left for pydantic to refuse.
+
+    >>> under({"loud": {"level": 9, "tone": {"bass": 3}}}, {"preset": "loud", "tone": {"treble": 1}})
+    {'level': 9, 'tone': {'bass': 3, 'treble': 1}, 'preset': 'loud'}
+    """
+    if not isinstance(written, Mapping) or not isinstance(written.get("preset"), str):
+        return written
+    return _merged(presets.get(written["preset"], {}), written)
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**low, **high}
+    for name in low.keys() & high.keys():
+        if isinstance(low[name], Mapping) and isinstance(high[name], Mapping):
+            merged[name] = _merged(low[name], high[name])
+    return merged

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from synthkit.config import Config, PartConfig
+from synthkit.config import Config, PartConfig, under
 from synthkit.errors import ConfigError
 from synthkit.specs import FeatureSpec
 
@@ -238,22 +238,3 @@ class CMelGANObjectiveConfig(Config):
                 f"map_critic.sigmoid is for least-squares; {self.adversarial} needs scores that are not squashed"
             )
         return self
-
-
-def under(presets: Mapping[Any, Mapping[str, Any]], written: Any) -> Any:
-    """Settings as written with those of their preset under them, block by block; an unknown preset is left for pydantic to refuse.
-
-    >>> under({"loud": {"level": 9, "tone": {"bass": 3}}}, {"preset": "loud", "tone": {"treble": 1}})
-    {'level': 9, 'tone': {'bass': 3, 'treble': 1}, 'preset': 'loud'}
-    """
-    if not isinstance(written, Mapping) or not isinstance(written.get("preset"), str):
-        return written
-    return _merged(presets.get(written["preset"], {}), written)
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**low, **high}
-    for name in low.keys() & high.keys():
-        if isinstance(low[name], Mapping) and isinstance(high[name], Mapping):
-            merged[name] = _merged(low[name], high[name])
-    return merged

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from synthkit.config import Config, ObjectiveConfig, PartConfig
+from synthkit.config import Config, ObjectiveConfig, PartConfig, under
 from synthkit.errors import ConfigError
 from synthkit.specs import FeatureSpec
 from synthkit.values import Ability
@@ -88,9 +88,7 @@ class MelNetConfig(PartConfig):
     @classmethod
     def _preset_first(cls, written: Any) -> Any:
         """The preset's numbers, and over them what is written."""
-        if not isinstance(written, dict):
-            return written
-        return {**PRESETS.get(written.get("preset", "small"), {}), **written}
+        return under(PRESETS, written)
 
     @model_validator(mode="after")
     def _fits_together(self) -> MelNetConfig:

@@ -64,7 +64,8 @@ def test_every_number_of_the_file_reaches_the_recipe(recipe: Path, catalog: Cata
 def roles(recipe: Recipe, item: Mapping[str, Any]) -> set[str]:
     """What a clip of the recipe has to be heard as."""
     return (
-        ({"reference"} if item["kind"] == "copy" else set())
+        ({"reference"} if item["kind"] != "generated" else set())
+        | ({"converted"} if item["kind"] == "converted" else set())
         | ({"vocoder"} if recipe.vocoder is not None else set())
         | ({"compare"} if recipe.compare else set())
     )
