@@ -10,6 +10,7 @@ printed beside it.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def by_turns(candidates: dict[str, Callable[[int], float | None]], rounds: int =
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds):
         for name, run in candidates.items():
+            os.sync()  # what one has written is not forced to the disk while the next has its turn
             began = time.perf_counter()
             said = run(turn)
             times[name].append(time.perf_counter() - began if said is None else said)
@@ -159,7 +161,7 @@ def test_processes(much_music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
                 "bare loop, 2 processes": bare_twice,
                 "prepare, 2 processes": lambda turn: ours(2, turn),
             },
-            rounds=5,
+            rounds=8,
         )
     print(f"\n{len(paths)} clips; the first result comes after {statistics.median(starts):.2f} s:")
     for name, some in seconds.items():
