@@ -13,7 +13,6 @@ import torch
 from synthkit._catalog import Catalog
 from synthkit._data.cluster import spread_over
 from synthkit._data.pool import Source
-from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
@@ -23,7 +22,7 @@ from synthkit._stages.evaluation.measuring import Evaluation
 from synthkit._stages.generate import plain_vocoder
 from synthkit._stages.generation.of_run import ModelEvaluation, evaluate_model
 from synthkit._stages.loaded import LoadedConverter, LoadedFeatures, LoadedModel, LoadedVocoder
-from synthkit._stages.loading import find_checkpoint, load_vocoder, named_vocoder
+from synthkit._stages.loading import find_checkpoint, load_for_use, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
 from synthkit.errors import ConfigError, PluginError
 from synthkit.interfaces import (
@@ -142,7 +141,7 @@ def load(
     """
     where = pick_device(device)
     folder = find_checkpoint(path, part, _logger.warning)
-    component, meta = load_component(folder, _catalog(), where)
+    component, meta = load_for_use(folder, _catalog(), where, say=_logger.warning)
     if isinstance(component, GenerativeModel):
         return LoadedModel(component, _voice(path, component, where), str(meta.get("licence", "")))
     if isinstance(component, Converter):

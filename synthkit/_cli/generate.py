@@ -100,15 +100,16 @@ def command(
 ) -> None:
     """Make new clips with the model of RUN and write them as wav files, which say how they were made."""
     from synthkit._recipe.from_run import recipe_name
-    from synthkit._run.checkpoint import load_component
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
     from synthkit._stages.asking import Wish, new_items
     from synthkit._stages.generate import Source, find_voices
+    from synthkit._stages.loading import load_for_use
     from synthkit.interfaces import GenerativeModel
 
     folder = RunFolder(run).require()
-    model, meta = load_component(_checkpoint(context, folder), context.catalog, pick_device(device))
+    checkpoint = _checkpoint(context, folder)
+    model, meta = load_for_use(checkpoint, context.catalog, pick_device(device), say=context.reporter.warn)
     assert isinstance(model, GenerativeModel)
     voices = find_voices(vocoders, folder, model, context.catalog, say=context.reporter.warn)
     wish = Wish(

@@ -16,7 +16,7 @@ from synthkit.errors import AudioError, ClipReport, DatasetError, UnreadableClip
 from synthkit.interfaces import SPLITS, Clip, Dataset, Progress, Split
 from synthkit.storage import cache_root, clear_unfinished, stamp, write_json
 
-NO_LOSS = frozenset(("not-audio", "known-fault", "not-listed", "absent", "no-label"))
+NO_LOSS = frozenset(("not-audio", "known-fault", "not-listed", "absent", "no-label", "short"))
 """Codes of what was never to be used: it is named, and not counted against the limit."""
 
 _SHOWN = 5
@@ -133,8 +133,15 @@ def listed(
         stored = found[clip.key]
         if isinstance(stored, ClipReport):
             unreadable.append(replace(stored, id=clip.id, file=clip.path or ""))
-        elif reason := _too_short(stored, sample_rate, min_seconds, min_frames):
+        elif stored.seconds < min_seconds:
+            reason = f"it is {stored.seconds:.3g} s long, less than prepare.min_seconds: {min_seconds:g}"
             unreadable.append(_report(clip, stored, "too-short", reason))
+        elif stored.frames < min_frames:
+            crop = min_frames / sample_rate
+            reason = (
+                f"it is {stored.seconds:.3g} s long, shorter than a crop of {crop:.3g} s, and prepare.short is skip"
+            )
+            unreadable.append(_report(clip, stored, "short", reason))
         else:
             entries.append(_entry(clip, split, stored, sample_rate))
             if stored.peak == 0:
@@ -252,16 +259,6 @@ def _report(clip: Clip, stored: Stored, code: str, reason: str) -> ClipReport:
         peak=stored.peak,
         file=clip.path or "",
     )
-
-
-def _too_short(stored: Stored, sample_rate: int, min_seconds: float, min_frames: int) -> str:
-    """The reason why a clip is too short, if it is."""
-    if stored.seconds < min_seconds:
-        return f"it is {stored.seconds:.3g} s long, less than prepare.min_seconds: {min_seconds:g}"
-    if stored.frames < min_frames:
-        crop = min_frames / sample_rate
-        return f"it is {stored.seconds:.3g} s long, shorter than a crop of {crop:.3g} s, and prepare.short is skip"
-    return ""
 
 
 def _first(lost: Sequence[ClipReport], listed_in: Path) -> str:

@@ -15,7 +15,6 @@ from synthkit import __version__
 from synthkit._catalog import Catalog
 from synthkit._data.prepared import Entry, Prepared
 from synthkit._recipe.model import Block, Recipe
-from synthkit._run.checkpoint import load_component
 from synthkit._run.damage import Say, best_good
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
@@ -23,7 +22,7 @@ from synthkit._run.reporter import Reporter
 from synthkit._run.seeds import derive_seed
 from synthkit._stages.asking import Item, Real, Wish, new_items, require_label
 from synthkit._stages.conversion import convert
-from synthkit._stages.loading import fresh_part, load_vocoder, named_vocoder, part_from, require_ready
+from synthkit._stages.loading import fresh_part, load_for_use, load_vocoder, named_vocoder, part_from, require_ready
 from synthkit._stages.synthesis import extract, resynthesise
 from synthkit.audio import Audio
 from synthkit.config import ConverterConfig
@@ -97,7 +96,7 @@ class Parts:
             folder = best_good(self.run, part, self.reporter.warn)
             if folder is None:
                 raise RunError(f"{str(self.run.path)!r} has no checkpoint of the {part}: run the train stage first")
-            return load_component(folder, self.catalog, self.device)[0]
+            return load_for_use(folder, self.catalog, self.device, say=self.reporter.warn)[0]
         return self.beside(block, derive_seed(self.recipe.seed, "weights", part))
 
     def beside(self, block: Block, seed: int = 0) -> Component:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from synthkit._catalog import Catalog
 from synthkit._recipe.model import Block, Origin, Part
 from synthkit._run.checkpoint import load_component
 from synthkit._run.damage import Say, best_good, damage
 from synthkit._run.folder import RunFolder, read_meta
+from synthkit._run.weights import learned_networks
 from synthkit.config import PartConfig
 from synthkit.errors import CheckpointError, ConfigError
 from synthkit.interfaces import Component, Vocoder
@@ -61,9 +63,28 @@ def _named(folder: Path, part: Part | None, learning: bool) -> Path:
     return folder
 
 
+def load_for_use(
+    folder: Path, catalog: Catalog, device: torch.device | str = "cpu", *, say: Say
+) -> tuple[Component, dict[str, Any]]:
+    """`load_component` for who wants to hear it: `say` is told which of its networks nothing has taught yet."""
+    component, meta = load_component(folder, catalog, device)
+    learned = learned_networks(meta)
+    fresh = [name for name, network in component.networks.items() if name not in learned and _can_learn(network)]
+    if fresh:
+        say(
+            f"{', '.join(fresh)} of {str(folder)!r} did not learn in that run, and what comes of it is as good as noise: "
+            "`synthkit assemble` puts runs together in which different networks have learned"
+        )
+    return component, meta
+
+
+def _can_learn(network: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
 def load_vocoder(path: str | Path, catalog: Catalog, device: torch.device | str = "cpu", *, say: Say) -> Vocoder:
     """The vocoder that a run trained. Raises `RunError` or `CheckpointError`."""
-    component, _ = load_component(find_checkpoint(path, "vocoder", say), catalog, device)
+    component, _ = load_for_use(find_checkpoint(path, "vocoder", say), catalog, device, say=say)
     assert isinstance(component, Vocoder)
     return component
 

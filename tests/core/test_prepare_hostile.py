@@ -271,7 +271,7 @@ def test_the_list_of_what_is_not_used_has_the_file_the_reason_and_numbers(root: 
     write_quarantine(made, tmp_path / "quarantine.json")
     rows = {row["id"]: row for row in json.loads((tmp_path / "quarantine.json").read_text())["left_out"]}
     assert {id: (row["code"], row["file"]) for id, row in rows.items()} == {
-        "short.wav": ("too-short", str(root / "short.wav")),
+        "short.wav": ("short", str(root / "short.wav")),
         "bad.wav": ("unreadable", str(root / "bad.wav")),
     }
     short = rows["short.wav"]

@@ -30,7 +30,7 @@ data: {use: folder, root: %s, validation: 0, test: 0}
 features: {use: log-mel, preset: melgan}
 vocoder: melgan
 train: {part: vocoder, steps: 1, batch: 4, crop_seconds: 0.5, gain: [1, 1], peak: null}
-prepare: {%s, max_unreadable: 0.9}
+prepare: {%s}
 """
 
 Load = Callable[[str], Recipe]
@@ -48,7 +48,12 @@ def load(catalog: Catalog, tmp_path: Path) -> Load:
     for number, seconds in enumerate((0.1, 0.3, 0.6, 1.0)):
         samples = np.linspace(-0.5, 0.5, round(RATE * seconds))
         Audio(samples, RATE).write(tmp_path / "music" / f"{number}.wav")
-    return lambda settings: load_text(RECIPE % (tmp_path / "music", settings), tmp_path / "recipe.yaml", catalog)
+
+    def read(settings: str) -> Recipe:
+        limit = "" if "max_unreadable" in settings else ", max_unreadable: 0.9"
+        return load_text(RECIPE % (tmp_path / "music", settings + limit), tmp_path / "recipe.yaml", catalog)
+
+    return read
 
 
 def run_stage(recipe: Recipe, catalog: Catalog, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -74,10 +79,18 @@ def run_stage(recipe: Recipe, catalog: Catalog, folder: Path) -> tuple[list[str]
 def test_short_clips_follow_the_recipe(settings: str, used: str, load: Load, catalog: Catalog, tmp_path: Path) -> None:
     found, left_out = run_stage(load(settings), catalog, tmp_path / "run")
     assert found == used.split()
-    assert all(why.startswith("too-short: ") for why in left_out.values())
+    assert all(why.startswith(("too-short: ", "short: ")) for why in left_out.values())
     if settings == "min_seconds: 0.2, short: skip":
         assert "prepare.min_seconds: 0.2" in left_out["0.wav"]
         assert "shorter than a crop of 0.499 s, and prepare.short is skip" in left_out["1.wav"]
+
+
+def test_what_is_skipped_as_asked_for_is_no_loss(load: Load, catalog: Catalog, tmp_path: Path) -> None:
+    used, left_out = run_stage(load("min_seconds: 0, short: skip, max_unreadable: 0"), catalog, tmp_path / "run")
+    assert used == ["2.wav", "3.wav"]
+    assert all(why.startswith("short: it is ") for why in left_out.values()), left_out
+    with pytest.raises(DatasetError, match=r"^2 of 4 clips of 'folder' cannot be used"):
+        run_stage(load("min_seconds: 0.6, max_unreadable: 0"), catalog, tmp_path / "another")
 
 
 def test_what_is_skipped_is_what_would_not_fill_the_longest_crop(load: Load) -> None:

@@ -93,6 +93,18 @@ def test_each_tier_comes_from_the_run_that_taught_it(folder: Path) -> None:
     }
 
 
+def test_tiers_that_have_not_learned_are_named_where_they_are_to_be_heard(folder: Path) -> None:
+    unlearned = command(folder, "generate", "coarse", "--count", "1", "--seconds", "0.2", "-o", "noise")
+    assert unlearned.returncode == 0, unlearned.stderr
+    said = " ".join(unlearned.stderr.split())
+    assert "tier2 of" in said
+    assert "did not learn in that run, and what comes of it is as good as noise: `synthkit assemble`" in said
+    put_together(folder, "fine", "coarse", out="complete")
+    complete = command(folder, "generate", "complete", "--count", "1", "--seconds", "0.2", "-o", "music")
+    assert complete.returncode == 0, complete.stderr
+    assert "did not learn" not in complete.stderr
+
+
 def test_what_is_assembled_generates_reports_and_learns_on(folder: Path) -> None:
     put_together(folder, "fine", "coarse", out="heard")
     heard = folder / "heard"

@@ -12,7 +12,6 @@ from synthkit._catalog import Catalog
 from synthkit._data.prepared import Prepared
 from synthkit._recipe.check import DEFAULT_EMBEDDING
 from synthkit._recipe.model import Block, EvaluateBlock
-from synthkit._run.checkpoint import load_component
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder, write_text
 from synthkit._run.reporter import Reporter
@@ -20,7 +19,7 @@ from synthkit._stages.generate import find_voices
 from synthkit._stages.generation.judgement import Judgement
 from synthkit._stages.generation.section import section
 from synthkit._stages.generation.stage import Case, judge
-from synthkit._stages.loading import find_checkpoint
+from synthkit._stages.loading import find_checkpoint, load_for_use
 from synthkit._stages.report import environment
 from synthkit._stages.report.markup import Markup, content, element
 from synthkit._stages.report.page import document
@@ -100,7 +99,7 @@ def evaluate_model(
     checkpoint = find_checkpoint(path, "model", reporter.warn)
     run = RunFolder(path) if checkpoint.parent != Path(path).expanduser().parent else RunFolder(checkpoint.parents[2])
     prepared = Prepared.open(run.data_file)
-    model, meta = load_component(checkpoint, catalog, pick_device(device))
+    model, meta = load_for_use(checkpoint, catalog, pick_device(device), say=reporter.warn)
     assert isinstance(model, GenerativeModel)
     voices = find_voices(vocoders, run, model, catalog, say=reporter.warn)
     offered, config = catalog.configure("embedding", embedding, {})
