@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -87,6 +88,10 @@ class PartConfig(Config):
         return None
 
 
+Label = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name), Field(min_length=1)]
+"""The name of a label; one that is a number, as a speaker's often is, may be written without quotes."""
+
+
 class ConverterConfig(PartConfig):
     """Settings of a converter: every one turns clips of one label of the data into clips of another.
 
@@ -94,11 +99,13 @@ class ConverterConfig(PartConfig):
     Traceback (most recent call last):
     pydantic_core._pydantic_core.ValidationError: 1 validation error for ConverterConfig
       Value error, source and target are both 'jazz': there is nothing to convert [type=value_error, ...
+    >>> ConverterConfig(source=2609, target="1998").source
+    '2609'
     """
 
-    source: str = Field(min_length=1)
+    source: Label
     """The label of what it converts."""
-    target: str = Field(min_length=1)
+    target: Label
     """The label of what it makes of it."""
 
     @model_validator(mode="after")
