@@ -19,6 +19,7 @@ from synthkit.testing.check import (
     untouched_randomness,
 )
 from synthkit.testing.sounds import CLOSE, features
+from synthkit.testing.streams import same_in_pieces
 
 Build = Callable[[], Converter]
 FRAMES = 40
@@ -131,27 +132,20 @@ def progress(build: Build) -> None:
 def streaming(build: Build) -> None:
     """`stream` gives what `convert` gives, whatever the pieces that frames come in, and no later than `latency_frames` says."""
     converter = fresh(build)
-    whole, late = features(converter.spec, LONG), converter.latency_frames
+    whole = features(converter.spec, LONG)
     for share in (1.0, 0.5):
-        expected = converter.convert(whole, strength=share, random=generator())
-        for size in (1, 37, LONG):
-            made: list[Tensor] = []
 
-            def pieces(size: int = size, made: list[Tensor] = made) -> Iterator[Tensor]:
-                given = 0
-                for piece in torch.split(whole, size, dim=-1):
-                    yield piece
-                    given += piece.shape[-1]
-                    there = sum(part.shape[-1] for part in made)
-                    if late is not None:
-                        expect(there >= given - late - 1, f"after {given} frames it has given {there} only")
+        def stream(pieces: Iterator[Tensor], share: float = share) -> Iterator[Tensor]:
+            return converter.stream(pieces, strength=share, random=generator())
 
-            for part in converter.stream(pieces(), strength=share, random=generator()):
-                made.append(part)
-            together = torch.cat(made, dim=-1)
-            expect(together.shape == expected.shape, f"pieces of {size} frames give {list(together.shape)}")
-            apart = distance(together, expected)
-            expect(apart <= CLOSE, f"pieces of {size} frames give features that differ by {apart:.2g}")
+        same_in_pieces(
+            stream,
+            whole,
+            converter.convert(whole, strength=share, random=generator()),
+            (1, 37, LONG),
+            latency_frames=converter.latency_frames,
+            unit="frames",
+        )
 
 
 LAWS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from synthkit.testing.check import (
     untouched_randomness,
 )
 from synthkit.testing.sounds import CLOSE, features
+from synthkit.testing.streams import same_in_pieces
 
 Build = Callable[[], Vocoder]
 FRAMES = 12
@@ -107,26 +108,16 @@ def progress(build: Build) -> None:
 def streaming(build: Build) -> None:
     """`stream` gives the samples of `vocode`, whatever the pieces that frames come in, and no later than `latency_frames` says."""
     vocoder = fresh(build)
-    whole, late, hop = features(vocoder.spec, 33), vocoder.latency_frames, vocoder.spec.hop_length
-    expected = vocoder.vocode(whole, random=generator())
-    for size in (1, 5, 33):
-        made: list[Tensor] = []
-
-        def pieces(size: int = size, made: list[Tensor] = made) -> Iterator[Tensor]:
-            given = 0
-            for piece in torch.split(whole, size, dim=-1):
-                yield piece
-                given += piece.shape[-1]
-                there = sum(part.shape[-1] for part in made)
-                if late is not None:
-                    expect(there >= (given - late - 1) * hop, f"after {given} frames it has given {there} samples only")
-
-        for part in vocoder.stream(pieces(), random=generator()):
-            made.append(part)
-        together = torch.cat(made, dim=-1)
-        expect(together.shape == expected.shape, f"pieces of {size} frames give {list(together.shape)} samples")
-        apart = distance(together, expected)
-        expect(apart <= CLOSE, f"pieces of {size} frames give samples that differ by {apart:.2g}")
+    whole = features(vocoder.spec, 33)
+    same_in_pieces(
+        lambda pieces: vocoder.stream(pieces, random=generator()),
+        whole,
+        vocoder.vocode(whole, random=generator()),
+        (1, 5, 33),
+        latency_frames=vocoder.latency_frames,
+        unit="samples",
+        units_per_frame=vocoder.spec.hop_length,
+    )
 
 
 def unequal_lengths(build: Build) -> None:

@@ -183,8 +183,8 @@ VIOLATORS: list[tuple[str, Callable[[], Converter], str]] = [
     ("nothing-changed", Counting, "changes map.seen"),
     ("saved-and-loaded", Unsaved, "something that matters is in no network"),
     ("progress", Boastful, "progress is told [(2, 1)]"),
-    ("streaming", Seams, "features that differ"),
-    ("streaming", Late, "it has given 0 only"),
+    ("streaming", Seams, "frames that differ"),
+    ("streaming", Late, "it has given 0 frames only"),
 ]
 
 
