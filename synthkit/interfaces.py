@@ -220,6 +220,8 @@ class Objective(ABC):
     """
 
     component: Component
+    hears: Literal["samples", "features"] | None = None
+    """What its critic hears, for `hear`; None for an objective without one."""
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
@@ -252,6 +254,14 @@ class Objective(ABC):
         By it the core sees a critic that wins (its loss stays near 0) or gives up (it stays here).
         """
         return {}
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        """What the critic's layers make of a sound, all but its scores: `[B, C, ...]` each, with gradient. A sound can be changed by it.
+
+        `heard` is what `hears` says, samples `[B, T]` or features `[B, M, N]` of the component's spec in physical units, of any length
+        that the critic can see. Raises `ConfigError` for an objective without a critic.
+        """
+        raise ConfigError(f"{type(self).__name__} has no critic that hears a sound")
 
     def state_dict(self) -> dict[str, Any]:
         """All state beside the networks; by default that of every optimiser."""

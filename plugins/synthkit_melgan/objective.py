@@ -38,6 +38,7 @@ class MelGANObjective(Objective):
         self._networks: dict[str, nn.Module] = {}
         self._adversary: Adversary | None = None
         if config.has_critic:
+            self.hears = "samples"
             sizes = config.critic
             critic = Critic(sizes.scales, sizes.channels, sizes.layers, sizes.factor, sizes.max_channels)
             self._networks["critic"] = critic
@@ -94,6 +95,12 @@ class MelGANObjective(Objective):
     def undecided(self) -> Mapping[str, float]:
         """The critic's loss, over its scales."""
         return self._adversary.undecided(self.config.critic.scales) if self._adversary else {}
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        """Samples `[B, T]` to what the layers of all scales see. Raises `ConfigError` where no loss needs a critic."""
+        if self._adversary is None:
+            return super().hear(heard)
+        return [layer for scale in self._adversary.critic(heard[:, None]) for layer in scale[:-1]]
 
     def state_dict(self) -> dict[str, Any]:
         """The optimisers and the number of steps made."""

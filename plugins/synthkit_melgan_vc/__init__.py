@@ -1,1 +1,1 @@
-"""Audio style transfer: MelGAN-VC (Pasini 2019), TraVeLGAN on spectrogram pictures, and transfer by optimisation."""
+"""Audio style transfer: MelGAN-VC (Pasini 2019) and TraVeLGAN on spectrogram pictures."""

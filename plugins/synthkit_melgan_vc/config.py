@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,6 @@ from synthkit_melgan_vc.presets import PRESETS, Name, Norm, Preset
 
 PATCH = 32
 """Fewest bands and frames that a critic of patches can judge."""
-Statistics = Literal["gram", "moments"]
 
 
 class MelGANVCConfig(ConverterConfig):
@@ -115,22 +114,3 @@ class MelGANVCObjectiveConfig(Config):
     """Of Adam, for the critic."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] | None = None
     """Of Adam, for all networks."""
-
-
-class TransferConfig(Config):
-    """Transfer by optimisation: a clip that a trained critic hears the content of one and the style of another in."""
-
-    content_weight: float = Field(default=1.0, ge=0)
-    """Weight of what each layer sees at each moment."""
-    style_weight: float = Field(default=10.0, ge=0)
-    """Weight of what each layer sees on the whole."""
-    statistics: Statistics = "gram"
-    """Of the style: `gram`, which channels of a layer are high together, or `moments`, the mean and deviation of each."""
-    start: Literal["content", "noise"] = "content"
-    """What the clip is before the first step."""
-    steps: int = Field(default=200, ge=1)
-    """Most steps."""
-    patience: int = Field(default=10, ge=1)
-    """It stops where so many steps together ..."""
-    tolerance: float = Field(default=1e-2, ge=0, lt=1)
-    """... have not taken this share off the loss."""

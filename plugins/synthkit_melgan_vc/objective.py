@@ -36,6 +36,7 @@ class MelGANVCObjective(Objective):
     """
 
     component: MelGANVC
+    hears = "features"
 
     def __init__(self, config: MelGANVCObjectiveConfig, component: MelGANVC, engine: Engine) -> None:
         self.component = component
@@ -60,15 +61,15 @@ class MelGANVCObjective(Objective):
         self._adversary = Adversary(critic, optimiser, "hinge", engine)
         self._adversary.game = HALVED
 
-    def _judges(self) -> tuple[nn.Module, nn.Module]:
+    def _judges(self) -> tuple[Critic | PatchCritic | TwoCritics, nn.Module]:
         system, bands = self.component.system, self.component.spec.n_mels
         if system.family == "pictures":
             sizes = (system.channels, system.embedding, system.siamese_norm, system.siamese_spectral)
             return PatchCritic(system.critic_channels, system.critic_norm), PooledSiamese(*sizes)
         whole = system.piece_frames * system.pieces
-        critic: nn.Module = Critic(bands, whole, system.critic_channels, system.critic_norm)
-        if system.patch_channels:
-            critic = TwoCritics(critic, PatchCritic(system.patch_channels, "none"))
+        columns = Critic(bands, whole, system.critic_channels, system.critic_norm)
+        patches = PatchCritic(system.patch_channels, "none") if system.patch_channels else None
+        critic = columns if patches is None else TwoCritics(columns, patches)
         sizes = (system.channels, system.embedding, system.siamese_norm, system.siamese_spectral)
         return critic, Siamese(bands, system.piece_frames, *sizes)
 
@@ -146,6 +147,10 @@ class MelGANVCObjective(Objective):
     def undecided(self) -> Mapping[str, float]:
         """The critic's loss while it says the same of all crops."""
         return self._adversary.undecided(2 if self.component.system.patch_channels else 1)
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        """Features `[B, M, N]` to what the critic's layers see, of 4 frames or more, where it judges patches of 32."""
+        return self.critic.see(self.component.scaling(heard))
 
     def state_dict(self) -> dict[str, Any]:
         """The optimisers and the number of steps made."""

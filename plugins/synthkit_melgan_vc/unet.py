@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthkit_melgan_vc.network import SLOPE, changed
+from synthkit_melgan_vc.network import SLOPE, Critic, changed
 from synthkit_melgan_vc.presets import Norm
 from synthkit_melgan_vc.spectral import spectral
 
@@ -111,13 +111,17 @@ class TwoCritics(nn.Module):
     [torch.Size([]), torch.Size([7, 6])]
     """
 
-    def __init__(self, columns: nn.Module, patches: nn.Module) -> None:
+    def __init__(self, columns: Critic, patches: PatchCritic) -> None:
         super().__init__()
         self.columns, self.patches = columns, patches
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
         """`[B, M, N]` to the scale of each."""
         return [*self.columns(x), *self.patches(x)]
+
+    def see(self, x: Tensor) -> list[Tensor]:
+        """`[B, M, N]` of any length, 32 or more, to the outputs of all layers of both before the scores."""
+        return [*self.columns.see(x), *self.patches.see(x)]
 
 
 class PooledSiamese(nn.Module):

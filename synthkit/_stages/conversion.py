@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synthkit._stages.joining import InWindows, Windows
 from synthkit._stages.streaming import vocode_stream
 from synthkit._stages.synthesis import Features, SpecFeatures
 from synthkit.audio import Stream
@@ -17,6 +18,8 @@ from synthkit.specs import conversion
 
 AT_ONCE = 256
 """Frames that a sound of any length is converted by."""
+WINDOWS = Windows(length=2048, overlap=16)
+"""Of frames, for a vocoder that hears a whole sound at once."""
 
 
 def require_strength(strength: float) -> None:
@@ -51,8 +54,9 @@ def convert_stream(
 ) -> Iterator[np.ndarray]:
     """Blocks `[n, C]` of a converted sound at the vocoder's rate, as many samples as the sound has at that rate.
 
-    It needs little memory however long the sound is, where both parts have a latency; one that has none waits for the end. With
-    strength 0 it is what the vocoder makes of the sound.
+    It needs little memory however long the sound is, where the converter has a latency; one that has none waits for the end. A
+    vocoder that has none hears windows of the sound, which are faded into each other. With strength 0 it is what the vocoder makes
+    of the sound.
 
     Raises:
         ConfigError: a strength that is not between 0 and 1.
@@ -62,12 +66,13 @@ def convert_stream(
     require_strength(strength)
     change = conversion(converter.spec, vocoder.spec, giver="the converter", needer="the vocoder")
     random = torch.Generator(device=converter.device).manual_seed(seed)
+    speaking = InWindows(vocoder, WINDOWS) if vocoder.latency_frames is None else vocoder
 
     def through(frames: Iterable[Tensor]) -> Iterator[Tensor]:
         return map(change, converter.stream(frames, strength=strength, random=random))
 
     yield from vocode_stream(
-        vocoder,
+        speaking,
         SpecFeatures(converter.spec),
         sound,
         at_least=AT_ONCE,

@@ -1,24 +1,57 @@
 """Transfer by optimisation (Gatys et al. 2015, arXiv 1508.06576), with a trained critic in the place of their image network.
 
 Nothing learns: the clip itself is changed until the critic's layers see in it the content of one clip and the statistics of another.
-It works on whatever the critic hears, samples `[1, 1, T]` (MelGAN's) or features `[1, M, N]` (MelGAN-VC's), because all it knows of
-the critic is `hear`: from what is heard to the outputs of its layers. So starting project 001's notebook did it, with MelGAN's critic.
+It works on whatever the critic hears, samples `[1, T]` or features `[1, M, N]`, because all it knows of the critic is `hear`: from what
+is heard to the outputs of its layers. So starting project 001's notebook did it, with MelGAN's critic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from synthkit.errors import ConfigError
+from synthkit.errors import ConfigError, nearest
 from synthkit.interfaces import Progress
-from synthkit_melgan_vc.config import Statistics, TransferConfig
 
 Hear = Callable[[Tensor], Sequence[Tensor]]
-"""What is heard, `[1, C, T]`, to the outputs of the layers, `[1, C', ...]` each; of any length."""
+"""What is heard, `[1, ..., T]`, to the outputs of the layers, `[1, C, ...]` each; of any length."""
+Statistics = Literal["gram", "moments"]
+Start = Literal["content", "noise"]
+_HISTORY = 20
+"""Steps by which L-BFGS knows how steep the loss is: each keeps two copies of the clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferSettings:
+    """What is wanted of a transfer. Raises `ConfigError` for what cannot be."""
+
+    content_weight: float = 1.0
+    """Weight of what each layer sees at each moment."""
+    style_weight: float = 10.0
+    """Weight of what each layer sees on the whole."""
+    statistics: Statistics = "gram"
+    """Of the style: `gram`, which channels of a layer are high together, or `moments`, the mean and deviation of each."""
+    start: Start = "content"
+    """What the clip is before the first step."""
+    steps: int = 200
+    """Most steps."""
+    patience: int = 10
+    """It stops where so many steps together ..."""
+    tolerance: float = 1e-2
+    """... have not taken this share off the loss."""
+
+    def __post_init__(self) -> None:
+        least = {"content_weight": 0, "style_weight": 0, "steps": 1, "patience": 1, "tolerance": 0}
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ConfigError(f"{name} of a transfer must be at least {bound}, not {getattr(self, name)}")
+        for name, known in (("statistics", Statistics), ("start", Start)):
+            if getattr(self, name) not in get_args(known):
+                raise ConfigError(f"{name} of a transfer: {nearest(getattr(self, name), get_args(known))}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +84,7 @@ def transfer(
     content: Tensor,
     style: Sequence[Tensor],
     hear: Hear,
-    config: TransferConfig,
+    settings: TransferSettings,
     *,
     random: torch.Generator | None = None,
     progress: Progress | None = None,
@@ -59,10 +92,10 @@ def transfer(
     """A clip with the content of one and the style of another.
 
     Args:
-        content: What happens: `[1, C, T]`. The clip that is made begins as it, or as noise, and is as long.
+        content: What happens: `[1, ..., T]`. The clip that is made begins as it, or as noise, and is as long.
         style: How it sounds: `style_of` what is heard of another clip, of any length.
         hear: The critic's layers.
-        config: Weights, steps, when to stop.
+        settings: Weights, steps, when to stop.
         random: Where the noise is drawn from.
         progress: Told of steps; the last one it is told of is the last that is made.
 
@@ -75,14 +108,16 @@ def transfer(
         wanted = [layer.detach() for layer in hear(content)]
     if len(style) != len(wanted):
         raise ConfigError(f"the style is of {len(style)} layers, but the critic has {len(wanted)}")
-    made = _first(content, config, random).requires_grad_()
-    optimiser = torch.optim.LBFGS([made], max_iter=1, max_eval=_EVALUATIONS, line_search_fn="strong_wolfe")
+    made = _first(content, settings, random).requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [made], max_iter=1, max_eval=_EVALUATIONS, history_size=_HISTORY, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         heard = hear(made)
         kept = _apart(heard, wanted)
-        taken = _apart(style_of(heard, config.statistics), style)
-        return config.content_weight * kept + config.style_weight * taken
+        taken = _apart(style_of(heard, settings.statistics), style)
+        return settings.content_weight * kept + settings.style_weight * taken
 
     def closure() -> float:
         made.grad = None
@@ -93,11 +128,11 @@ def transfer(
     losses: list[float] = []
     settled = False
     with torch.enable_grad():
-        for step in range(config.steps):
+        for step in range(settings.steps):
             losses.append(float(optimiser.step(closure)))  # type: ignore[no-untyped-call]
-            settled = _settled(losses, config)
+            settled = _settled(losses, settings)
             if progress:
-                progress(step + 1, step + 1 if settled else config.steps)
+                progress(step + 1, step + 1 if settled else settings.steps)
             if settled:
                 break
         losses.append(loss().item())
@@ -108,9 +143,9 @@ _EVALUATIONS = 20
 """Of the loss, at most, to find how far one step goes."""
 
 
-def _first(content: Tensor, config: TransferConfig, random: torch.Generator | None) -> Tensor:
+def _first(content: Tensor, settings: TransferSettings, random: torch.Generator | None) -> Tensor:
     """The content, or noise of its mean and deviation."""
-    if config.start == "content":
+    if settings.start == "content":
         return content.detach().clone()
     noise = torch.randn(content.shape, generator=random, device=random.device if random else "cpu")
     return noise.to(content) * content.std() + content.mean()
@@ -125,9 +160,9 @@ def _apart(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     return torch.stack(gaps).mean()
 
 
-def _settled(losses: Sequence[float], config: TransferConfig) -> bool:
+def _settled(losses: Sequence[float], settings: TransferSettings) -> bool:
     """Whether the last `patience` steps have taken less than the share `tolerance` off the loss."""
-    if len(losses) <= config.patience:
+    if len(losses) <= settings.patience:
         return False
-    before, now = losses[-1 - config.patience], losses[-1]
-    return before - now <= config.tolerance * abs(before)
+    before, now = losses[-1 - settings.patience], losses[-1]
+    return before - now <= settings.tolerance * abs(before)
