@@ -16,7 +16,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "synthkit._api": "build dataset evaluate features load load_plugin metric model run vocoder",
+    "synthkit._api": "build dataset evaluate features load load_plugin metric model run transfer vocoder",
     "synthkit._run.folder": "RunFolder",
     "synthkit._stages.loaded": "LoadedConverter LoadedFeatures LoadedModel LoadedVocoder",
     "synthkit._stages.synthesis": "Features",

@@ -9,6 +9,7 @@ from synthkit._api import load_plugin as load_plugin
 from synthkit._api import metric as metric
 from synthkit._api import model as model
 from synthkit._api import run as run
+from synthkit._api import transfer as transfer
 from synthkit._api import vocoder as vocoder
 from synthkit._run.folder import RunFolder as RunFolder
 from synthkit._stages.loaded import LoadedConverter as LoadedConverter

@@ -13,6 +13,7 @@ import torch
 from synthkit._catalog import Catalog
 from synthkit._data.cluster import spread_over
 from synthkit._data.pool import Source
+from synthkit._recipe.model import Part
 from synthkit._run.device import pick_device
 from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
@@ -24,6 +25,9 @@ from synthkit._stages.generation.of_run import ModelEvaluation, evaluate_model
 from synthkit._stages.loaded import LoadedConverter, LoadedFeatures, LoadedModel, LoadedVocoder
 from synthkit._stages.loading import find_checkpoint, load_for_use, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
+from synthkit._stages.transfer.of_run import load_ear, transfer_sound
+from synthkit._stages.transfer.optimisation import transfer_settings
+from synthkit.audio import Audio
 from synthkit.errors import ConfigError, PluginError
 from synthkit.interfaces import (
     Component,
@@ -33,6 +37,7 @@ from synthkit.interfaces import (
     GenerativeModel,
     Kind,
     Metric,
+    Progress,
     Split,
     Vocoder,
 )
@@ -281,6 +286,40 @@ def evaluate(
     return evaluate_vocoders(
         names, source, _catalog(), folder, split=split, metrics=metrics, reporter=reporter, **given
     )
+
+
+def transfer(
+    run: str | Path,
+    content: Audio,
+    style: Audio,
+    *,
+    part: Part | None = None,
+    vocoder: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Audio:
+    """The sound `content`, changed until the critic of a run hears the style of the sound `style` in it; as `synthkit transfer` does.
+
+    Args:
+        run: A run folder or a checkpoint folder whose part learned against a critic.
+        content: What happens; the sound that comes back is as long and has as many channels.
+        style: How it sounds.
+        part: Whose critic, where several parts of the run learned.
+        vocoder: A run, or a vocoder without training, that makes the sound, for a critic of features.
+        seed: For `start="noise"` and vocoders that draw random numbers.
+        device: `cpu`, `cuda`, ... or `auto`.
+        progress: Told of steps.
+        settings: `content_weight`, `style_weight`, `statistics`, `start`, `steps`, `patience`, `tolerance`, as the command has them.
+
+    Raises:
+        SynthkitError: where the run has no such critic, or something that is named is not there or cannot be used.
+    """
+    wanted = transfer_settings(settings)
+    name = None if vocoder is None else str(vocoder)
+    ear = load_ear(run, part, _catalog(), pick_device(device), vocoder=name, say=_logger.warning)
+    return transfer_sound(ear, content, style, wanted, seed=seed, progress=progress).sound
 
 
 class _LogReporter(Reporter):

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("generate", "Make new sound with a trained run."),
     "vocode": ("vocode", "Turn a sound into features and back with a vocoder."),
     "convert": ("convert", "Turn one kind of sound into another with a trained run."),
+    "transfer": ("transfer", "Give a sound the style of another, as a trained critic hears it."),
     "assemble": ("assemble", "Make one run of several that each trained a part of a model."),
     "import": ("import_", "Make a run of a checkpoint of another project."),
     "pull": ("pull", "Download a published checkpoint, checked by its hash."),

@@ -29,11 +29,11 @@ from synthkit._run.folder import read_meta, step_name
 from synthkit._run.learner import Learner
 from synthkit._run.weights import learned_networks, load_networks, read_weights, verify
 from synthkit.errors import CheckpointError, PluginError, UnknownName
-from synthkit.interfaces import Component
+from synthkit.interfaces import Component, Objective
 from synthkit.offers import part_arguments
 from synthkit.specs import FeatureSpec
 from synthkit.storage import write_json
-from synthkit.training.engine import seeded
+from synthkit.training.engine import Engine, seeded
 
 if TYPE_CHECKING:
     from synthkit._catalog import Catalog, Offered
@@ -116,13 +116,7 @@ def load_component(
     """
     meta = read_meta(folder)
     offered = _offered(folder, meta, catalog)
-    try:
-        saved = catalog.config_class(offered).model_validate(meta["config"], context={"check_files": False})
-    except ValidationError as error:
-        raise CheckpointError(
-            f"the settings in {str(folder / 'meta.json')!r} do not fit {offered.offer.name!r} of plugin {offered.plugin!r} "
-            f"{offered.version}; the checkpoint was written with version {meta['version']}: {error}"
-        ) from error
+    saved = _saved_settings(folder, meta, offered, meta["config"], catalog)
     spec = FeatureSpec.from_dict(meta["spec"])
     arguments = part_arguments(meta["kind"], spec, tuple(meta["labels"]))
     with seeded(0):
@@ -133,6 +127,34 @@ def load_component(
     for network in component.networks.values():
         network.eval()
     return component, meta
+
+
+def load_objective(
+    folder: Path, catalog: Catalog, device: torch.device | str = "cpu"
+) -> tuple[Objective, dict[str, Any]]:
+    """Rebuild how the component of a checkpoint learned, with its critic as it was then: to hear with, not to learn.
+
+    Every network is in evaluation mode, and none of them takes a gradient.
+
+    Raises:
+        CheckpointError: as `load_component`, and where the component did not learn in a run.
+    """
+    component, meta = load_component(folder, catalog, device)
+    learned = meta.get("objective")
+    if not isinstance(learned, Mapping):
+        raise CheckpointError(f"{str(folder)!r} does not say how it learned: no run has trained it")
+    try:
+        offered = catalog.find("objective", learned["name"])
+    except (UnknownName, PluginError) as error:
+        raise CheckpointError(f"{str(folder)!r} learned by {learned['name']!r}, which is not there: {error}") from error
+    config = _saved_settings(folder, meta, offered, learned["config"], catalog)
+    with seeded(0):
+        objective = catalog.build(offered, config, component, Engine(device))
+    assert isinstance(objective, Objective)
+    load_networks(folder, meta, objective.networks, prefix="objective.")
+    for network in (*component.networks.values(), *objective.networks.values()):
+        network.eval().requires_grad_(False)
+    return objective, meta
 
 
 def restore(folder: Path, learner: Learner) -> int:
@@ -189,6 +211,17 @@ def _offered(folder: Path, meta: Mapping[str, Any], catalog: Catalog) -> Offered
         raise CheckpointError(
             f"{str(folder)!r} needs the {meta['kind']} {meta['component']!r} of plugin {meta['plugin']!r} "
             f"(distribution {meta['distribution'] or 'none: a file given with --plugin'} {meta['version']}): {error}"
+        ) from error
+
+
+def _saved_settings(folder: Path, meta: Mapping[str, Any], offered: Offered, settings: Any, catalog: Catalog) -> Config:
+    """Settings from a checkpoint, for what `offered` builds now."""
+    try:
+        return catalog.config_class(offered).model_validate(settings, context={"check_files": False})
+    except ValidationError as error:
+        raise CheckpointError(
+            f"the settings in {str(folder / 'meta.json')!r} do not fit {offered.offer.name!r} of plugin {offered.plugin!r} "
+            f"{offered.version}; the checkpoint was written with version {meta['version']}: {error}"
         ) from error
 
 

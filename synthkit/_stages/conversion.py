@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthkit._stages.joining import InWindows, Windows
+from synthkit._stages.joining import bounded
 from synthkit._stages.streaming import vocode_stream
 from synthkit._stages.synthesis import Features, SpecFeatures
 from synthkit.audio import Stream
@@ -18,8 +18,6 @@ from synthkit.specs import conversion
 
 AT_ONCE = 256
 """Frames that a sound of any length is converted by."""
-WINDOWS = Windows(length=2048, overlap=16)
-"""Of frames, for a vocoder that hears a whole sound at once."""
 
 
 def require_strength(strength: float) -> None:
@@ -66,13 +64,12 @@ def convert_stream(
     require_strength(strength)
     change = conversion(converter.spec, vocoder.spec, giver="the converter", needer="the vocoder")
     random = torch.Generator(device=converter.device).manual_seed(seed)
-    speaking = InWindows(vocoder, WINDOWS) if vocoder.latency_frames is None else vocoder
 
     def through(frames: Iterable[Tensor]) -> Iterator[Tensor]:
         return map(change, converter.stream(frames, strength=strength, random=random))
 
     yield from vocode_stream(
-        speaking,
+        bounded(vocoder),
         SpecFeatures(converter.spec),
         sound,
         at_least=AT_ONCE,

@@ -44,6 +44,10 @@ class Windows:
             yield held
 
 
+WINDOWS = Windows(length=2048, overlap=16)
+"""Of frames, for a vocoder that hears a whole sound at once."""
+
+
 def joined(windows: Iterable[Tensor], overlap: int, *, alike: bool) -> Iterator[Tensor]:
     """Windows `[..., n]`, each of which begins `overlap` values before the end of the one before, faded into each other.
 
@@ -97,3 +101,8 @@ class InWindows(Vocoder):
         made = (self._vocoder.vocode(window, random=random) for window in self._windows.cut(frames))
         overlap = self.spec.samples(self._windows.length) - self._windows.step * self.spec.hop_length
         return joined(made, overlap, alike=False)
+
+
+def bounded(vocoder: Vocoder) -> Vocoder:
+    """The vocoder itself where it has a latency, else in windows: the memory it needs does not grow with the sound."""
+    return InWindows(vocoder, WINDOWS) if vocoder.latency_frames is None else vocoder

@@ -7,9 +7,9 @@ is heard to the outputs of its layers. So starting project 001's notebook did it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -52,6 +52,20 @@ class TransferSettings:
         for name, known in (("statistics", Statistics), ("start", Start)):
             if getattr(self, name) not in get_args(known):
                 raise ConfigError(f"{name} of a transfer: {nearest(getattr(self, name), get_args(known))}")
+
+
+def transfer_settings(settings: Mapping[str, Any]) -> TransferSettings:
+    """Settings by name. Raises `ConfigError` for one that there is not, and for what cannot be.
+
+    >>> transfer_settings({"styl_weight": 3})
+    Traceback (most recent call last):
+    synthkit.errors.ConfigError: a transfer has no setting 'styl_weight'; did you mean 'style_weight'?
+    """
+    known = [field.name for field in fields(TransferSettings)]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"a transfer has no setting {name!r}; {nearest(name, known)}")
+    return TransferSettings(**settings)
 
 
 @dataclass(frozen=True)
