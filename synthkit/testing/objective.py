@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from synthkit.errors import ConfigError
 from synthkit.interfaces import Batch, Objective
+from synthkit.sampling import evaluating
 from synthkit.testing.check import BrokenLaw, changed, copy_of, distance, expect, transplant
 from synthkit.testing.sharing import Build, in_half_precision, in_pieces, shared_by_two
-from synthkit.testing.sounds import sounds
+from synthkit.testing.sounds import CLOSE, sounds
 from synthkit.training.engine import Engine, seeded
 
 FRAMES = 32
@@ -171,6 +173,32 @@ def half_precision(build: Build, batch: Batch | None = None, still: Sequence[str
     in_half_precision(build, batch or batch_for(learning(build)))
 
 
+def hearing(build: Build, batch: Batch | None = None, still: Sequence[str] = ()) -> None:
+    """What a critic hears as `hears` says comes back as layers `[B, C, ...]`, each item's its own, with a gradient to the sound.
+
+    An objective that says that it hears nothing refuses with a `ConfigError`.
+    """
+    objective = learning(build)
+    data = batch or batch_for(objective)
+    if objective.hears is None:
+        try:
+            objective.hear(data.features)
+        except ConfigError:
+            return
+        raise BrokenLaw("it hears, but `hears` is None")
+    heard = (data.audio if objective.hears == "samples" else data.features).clone().requires_grad_()
+    with evaluating(*objective.component.networks.values(), *objective.networks.values()):
+        layers = objective.hear(heard)
+        alone = objective.hear(heard[:1])
+    expect(bool(layers), "there is no layer")
+    for number, (layer, single) in enumerate(zip(layers, alone, strict=True)):
+        expect(layer.ndim > 2 and len(layer) == len(heard), f"layer {number} is of the shape {list(layer.shape)}")
+        apart = distance(layer[:1].detach(), single.detach())
+        expect(apart <= CLOSE, f"its neighbours move what layer {number} makes of an item by {apart:.2g}")
+    (gradient,) = torch.autograd.grad(torch.stack([layer.square().mean() for layer in layers]).sum(), heard)
+    expect(bool(gradient.abs().amax(dim=tuple(range(1, heard.ndim))).gt(0).all()), "no gradient reaches the sound")
+
+
 def _check_terms(what: str, terms: Mapping[str, Tensor]) -> None:
     expect(bool(terms), f"{what} returns no term")
     for name, value in terms.items():
@@ -232,4 +260,5 @@ LAWS = (
     a_batch_in_pieces,
     a_batch_shared,
     half_precision,
+    hearing,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -93,8 +93,17 @@ class InPieces(Learning):
         return loss, {"l1": loss}
 
 
+class Hearing(InPieces):
+    """It says what its critic hears."""
+
+    hears: Literal["samples", "features"] | None = "samples"
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        return [self.critic(heard.unflatten(1, (-1, SPEC.hop_length))).transpose(1, 2)]
+
+
 HONEST: dict[str, tuple[Callable[..., Any], ...]] = {
-    "objective": (Learning, InPieces),
+    "objective": (Learning, InPieces, Hearing),
 }
 
 
@@ -247,6 +256,36 @@ class Halved(Learning):
             self.voice.map.bfloat16()
 
 
+class HearingInSecret(Hearing):
+    """Hears, and says that it does not."""
+
+    hears = None
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        return [heard]
+
+
+class HearingAll(Hearing):
+    """Compares an item with the others."""
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        return [layer - layer.mean(0) for layer in super().hear(heard)]
+
+
+class HearingTheScore(Hearing):
+    """Gives one number."""
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        return [layer.mean(dim=2) for layer in super().hear(heard)]
+
+
+class HearingADetail(Hearing):
+    """Hears the first item's sound as numbers."""
+
+    def hear(self, heard: Tensor) -> list[Tensor]:
+        return super().hear(torch.cat([heard[:1].detach(), heard[1:]]))
+
+
 VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("objective", "terms-of-a-step", Attached, "carries a gradient"),
     ("objective", "terms-of-an-evaluation", Dropping, "and then"),
@@ -268,6 +307,10 @@ VIOLATORS: list[tuple[Kind, str, Callable[..., Any], str]] = [
     ("objective", "a-batch-shared", Waiting, "the two do not make the same updates"),
     ("objective", "half-precision", Rounding, "is inf"),
     ("objective", "half-precision", Halved, "a gradient is torch.bfloat16"),
+    ("objective", "hearing", HearingInSecret, "it hears, but"),
+    ("objective", "hearing", HearingAll, "its neighbours move what layer 0"),
+    ("objective", "hearing", HearingTheScore, "layer 0 is of the shape [2, 1]"),
+    ("objective", "hearing", HearingADetail, "no gradient reaches the sound"),
 ]
 
 
