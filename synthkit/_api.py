@@ -19,9 +19,9 @@ from synthkit._run.folder import RunFolder
 from synthkit._run.processes import join
 from synthkit._run.reporter import Reporter
 from synthkit._stages.evaluate import evaluate as evaluate_vocoders
+from synthkit._stages.evaluate_run import RunEvaluation, evaluate_run
 from synthkit._stages.evaluation.measuring import Evaluation
 from synthkit._stages.generate import plain_vocoder
-from synthkit._stages.generation.of_run import ModelEvaluation, evaluate_model
 from synthkit._stages.loaded import LoadedConverter, LoadedFeatures, LoadedModel, LoadedVocoder
 from synthkit._stages.loading import find_checkpoint, load_for_use, load_vocoder, named_vocoder
 from synthkit._stages.pipeline import STAGES, run_recipe
@@ -239,9 +239,10 @@ def evaluate(
     embedding: str = "classifier",
     count: int | None = None,
     seconds: float | None = None,
+    strength: float | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> ModelEvaluation: ...
+) -> RunEvaluation: ...
 def evaluate(
     *named: str | Path,
     data: str | None = None,
@@ -252,20 +253,22 @@ def evaluate(
     metrics: Sequence[str] = (),
     voices: Sequence[str | Path] = (),
     embedding: str = "classifier",
+    strength: float | None = None,
     seed: int = 0,
     device: str = "auto",
     **settings: Any,
-) -> Evaluation | ModelEvaluation:
-    """Judge vocoders on the clips of a data set, or without `data` the model of one run; as `synthkit evaluate` does.
+) -> Evaluation | RunEvaluation:
+    """Judge vocoders on the clips of a data set, or without `data` the model or converter of one run; as `synthkit evaluate` does.
 
     `synthkit.evaluate("runs/a", "griffin-lim:iterations=32", data="folder", root="~/music", output="evaluation")` holds vocoders
     against each other on 20 clips of 5 s of the data set `data` with `settings`; `split=None` takes all clips.
 
     `synthkit.evaluate("runs/cmelgan-tones", output="evaluation")` makes 48 clips of 2 s with the model of that run, heard by
     `voices` (runs, or vocoders without training; by default the run's own), and holds them against real clips that it has not
-    learned from: `.judgement` has every figure with its floor and its ceiling.
+    learned from: `.judgement` has every figure with its floor and its ceiling. Of a run with a converter, 48 crops of 2 s that it has
+    not learned from are converted with `strength`, and `.judgement` says what they are taken for and what is kept of the source.
 
-    Either writes sounds or pictures, `evaluation.html` and `evaluation.json` into `output` and returns what they say. Raises
+    Each writes sounds or pictures, `evaluation.html` and `evaluation.json` into `output` and returns what they say. Raises
     `SynthkitError` where something that is named is not there or cannot be used.
     """
     folder, reporter = Path(output).expanduser(), _LogReporter()
@@ -275,11 +278,18 @@ def evaluate(
     if data is None:
         if len(names) != 1 or settings:
             raise ConfigError(
-                "without `data`, the model of one run is judged; vocoders need the name of a data set as `data`"
+                "without `data`, the model or converter of one run is judged; vocoders need the name of a data set as `data`"
             )
         heard = [str(voice) for voice in voices]
-        return evaluate_model(
-            names[0], _catalog(), folder, vocoders=heard, embedding=embedding, reporter=reporter, **given
+        return evaluate_run(
+            names[0],
+            _catalog(),
+            folder,
+            vocoders=heard,
+            embedding=embedding,
+            strength=strength,
+            reporter=reporter,
+            **given,
         )
     offered, config = _catalog().configure("dataset", data, settings)
     source = Source(catalog=_catalog(), offered=offered, config=config)

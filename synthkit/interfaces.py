@@ -195,6 +195,11 @@ class Converter(Component):
         """How many frames have to follow a frame before `stream` gives what it becomes; None: all there are."""
         return None
 
+    def seams(self, frames: int) -> Sequence[int]:
+        """Where a clip of so many frames is put together of pieces that were converted apart: the first frame of each piece but the
+        first, in order. None for a converter that makes every clip in one piece; it is measured whether such places can be told."""
+        return ()
+
     def stream(
         self, frames: Iterable[Tensor], *, strength: float = 1.0, random: torch.Generator | None = None
     ) -> Iterator[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from synthkit.sampling import evaluating
 from synthkit.scaling import FeatureScaling
 from synthkit.specs import FeatureSpec
 from synthkit_melgan_vc.config import MelGANVCConfig
+from synthkit_melgan_vc.content import Content
 from synthkit_melgan_vc.network import Generator
 from synthkit_melgan_vc.pieces import AT_ONCE, Pieces
 from synthkit_melgan_vc.unet import UNetGenerator
@@ -50,11 +51,12 @@ class MelGANVC(Converter):
             else UNetGenerator(system.channels, system.norm, system.residual, system.spectral)
         )
         self.scaling = FeatureScaling(spec.n_mels)
+        self.content = Content(spec)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The generator, and the range of the features that it learned from."""
-        return {"generator": self.generator, "scaling": self.scaling}
+        """The generator, and of the features that it learned from the range, and how high those of both labels lie."""
+        return {"generator": self.generator, "scaling": self.scaling, "content": self.content}
 
     def convert(
         self,
@@ -84,6 +86,11 @@ class MelGANVC(Converter):
     def latency_frames(self) -> int:
         """The rest of the piece that a frame begins."""
         return self.system.piece_frames - 1
+
+    def seams(self, frames: int) -> Sequence[int]:
+        """Where each piece begins to be heard."""
+        step = self.system.piece_frames - self.config.overlap
+        return range(step, frames, step)
 
     def stream(
         self, frames: Iterable[Tensor], *, strength: float = 1.0, random: torch.Generator | None = None

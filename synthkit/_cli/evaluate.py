@@ -1,10 +1,11 @@
-"""`synthkit evaluate RUN|NAME ... --data WHAT` for vocoders, `synthkit evaluate RUN` for a model."""
+"""`synthkit evaluate RUN|NAME ... --data WHAT` for vocoders, `synthkit evaluate RUN` for a model or a converter."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,7 @@ from synthkit.values import SPLITS
 
 if TYPE_CHECKING:
     from synthkit._stages.evaluation.measuring import Evaluation
-    from synthkit._stages.generation.judgement import Judgement
+    from synthkit._stages.judgements import AnyJudgement
 
 
 @click.command("evaluate")
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "--data",
     "what",
     metavar="WHAT",
-    help="For vocoders: a data set by name, a folder of recordings, or a recipe. Without it, the model of RUN is judged.",
+    help="For vocoders: a data set by name, a folder of recordings, or a recipe. Without it, the model or converter of RUN is judged.",
 )
 @click.option(
     "--set",
@@ -39,11 +40,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="The clips to take, spread evenly over the split.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Clips at most.  [default: 20; for a model 48 new ones]")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="Clips at most.  [default: 20; for a model 48 new ones, for a converter 48 crops]",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Length of the crop in the middle of each clip.  [default: 5; for a model 2, the length of its clips]",
+    help="Length of the crop in the middle of each clip.  [default: 5; for a model or converter 2, the length of its clips]",
 )
 @click.option(
     "-o",
@@ -59,9 +64,14 @@ if TYPE_CHECKING:
     "voices",
     multiple=True,
     metavar="RUN|NAME",
-    help="For a model: what makes its clips heard; may be repeated.  [default: the run's own, else one without training]",
+    help="For a model or converter: what makes its clips heard; may be repeated.  [default: the run's own, else one without training]",
 )
-@click.option("--embedding", metavar="NAME", help="For a model: what compares its clips.  [default: classifier]")
+@click.option(
+    "--embedding", metavar="NAME", help="For a model or converter: what compares its clips.  [default: classifier]"
+)
+@click.option(
+    "--strength", type=click.FloatRange(0, 1), help="For a converter: how far it converts.  [default: 1, fully]"
+)
 @click.option(
     "--seed", default=0, show_default=True, help="For vocoders that draw random numbers, and a model's clips."
 )
@@ -80,11 +90,12 @@ def command(
     metrics: tuple[str, ...],
     voices: tuple[str, ...],
     embedding: str | None,
+    strength: float | None,
     seed: int,
     device: str,
     as_json: bool,
 ) -> None:
-    """Judge vocoders on the clips of a data set, or the model of a run on new clips.
+    """Judge vocoders on the clips of a data set, the model of a run on new clips, or the converter of a run on converted ones.
 
     With --data: take real clips through vocoders and back, side by side: all metrics, and a page to listen to, blind too.
 
@@ -96,18 +107,20 @@ def command(
 
     Without --data: make new clips with the model of RUN and hold them against real clips that it has not learned from, with
     a floor (real against real) and a ceiling (noise) beside every figure; repeated clips and pieces of training clips are
-    named.
+    named. Or convert clips that the converter of RUN has not learned from: what they are taken for, and how much of the source
+    is kept, beside the source through the vocoder alone, the source itself and random clips of the target.
     """
     context: Context = ctx.obj
-    given = (
-        {"--set": settings, "--metric": metrics} if what is None else {"--vocoder": voices, "--embedding": embedding}
-    )
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"{name} is for {'vocoders, with --data' if what is None else 'a model, without --data'}")
     if what is None:
-        _model(context, vocoders, output, voices, embedding, count, seconds, seed, device, as_json=as_json)
+        _refuse("vocoders, with --data", {"--set": settings or None, "--metric": metrics or None})
+        length = {"count": count, "seconds": seconds, "embedding": embedding, "strength": strength}
+        given = {name: value for name, value in length.items() if value is not None}
+        _run(context, vocoders, output, {"vocoders": voices, "seed": seed, "device": device, **given}, as_json=as_json)
         return
+    _refuse(
+        "a model or converter, without --data",
+        {"--vocoder": voices or None, "--embedding": embedding, "--strength": strength},
+    )
 
     from synthkit._cli.data import find_source
 
@@ -149,38 +162,26 @@ def _show(context: Context, evaluation: Evaluation) -> None:
     click.echo(f"page: {evaluation.page}")
 
 
-def _model(
-    context: Context,
-    runs: tuple[str, ...],
-    output: Path,
-    voices: tuple[str, ...],
-    embedding: str | None,
-    count: int | None,
-    seconds: float | None,
-    seed: int,
-    device: str,
-    *,
-    as_json: bool,
-) -> None:
-    from synthkit._stages.generation.of_run import COUNT, SECONDS, evaluate_model, has_model
+def _refuse(whose: str, given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{name} is for {whose}")
 
-    if len(runs) > 1 or not has_model(runs[0]):
+
+def _run(context: Context, runs: tuple[str, ...], output: Path, asked: Mapping[str, Any], *, as_json: bool) -> None:
+    """Judge what one run makes."""
+    from synthkit._stages.evaluate_run import evaluate_run, judged_part
+
+    if len(runs) > 1 or judged_part(runs[0]) is None:
         raise ConfigError(
             "vocoders are evaluated on the clips of a data set: add --data"
-            + (", or name one run with a model" if len(runs) > 1 else f"; {runs[0]!r} is no run with a model")
+            + (
+                ", or name one run with a model or converter"
+                if len(runs) > 1
+                else f"; {runs[0]!r} is no run with a model or converter"
+            )
         )
-    evaluation = evaluate_model(
-        runs[0],
-        context.catalog,
-        output,
-        vocoders=voices,
-        embedding=embedding or "classifier",
-        count=count or COUNT,
-        seconds=seconds or SECONDS,
-        seed=seed,
-        device=device,
-        reporter=context.reporter,
-    )
+    evaluation = evaluate_run(runs[0], context.catalog, output, **asked, reporter=context.reporter)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     else:
@@ -188,9 +189,9 @@ def _model(
         click.echo(f"page: {evaluation.page}")
 
 
-def _show_judgement(context: Context, judgement: Judgement) -> None:
+def _show_judgement(context: Context, judgement: AnyJudgement) -> None:
     from synthkit._cli.tables import show_table
-    from synthkit._stages.generation.text import as_tables, notes
+    from synthkit._stages.judgements import as_tables, notes
 
     for columns, rows in as_tables(judgement):
         show_table(context, columns, rows)

@@ -208,10 +208,11 @@ class GenerateBlock(Config):
 
 
 class EvaluateBlock(Config):
-    """How many clips of a model are made to judge it, beside those for the ear."""
+    """How many clips of a model or converter are made to judge it, beside those for the ear."""
 
     count: int = Field(default=48, ge=0)
-    """New clips, all labels in turn; 0: the model is not judged. Figures of fewer than about 20 say little."""
+    """New clips of a model, all labels in turn, or crops that a converter converts; 0: it is not judged. Figures of fewer than about
+    20 say little."""
     seconds: float = Field(default=2.0, gt=0)
     """Length of a clip, and of the real ones that it is held against."""
 
@@ -222,7 +223,7 @@ class ReportBlock(Config):
     title: str | None = None
     """Heading; the recipe's name if null."""
     evaluate: EvaluateBlock = EvaluateBlock()
-    """For a model: the clips that it is judged by."""
+    """For a model or converter: the clips that it is judged by."""
 
 
 class FromBlock(Config):

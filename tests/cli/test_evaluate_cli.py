@@ -93,11 +93,11 @@ def test_a_model_is_judged_in_the_report_and_by_the_command(synthkit_cli: Cli, t
     [
         (
             ("griffin-lim",),
-            "vocoders are evaluated on the clips of a data set: add --data; 'griffin-lim' is no run with a model",
+            "vocoders are evaluated on the clips of a data set: add --data; 'griffin-lim' is no run with a model or converter",
         ),
-        (("a", "b"), "add --data, or name one run with a model"),
+        (("a", "b"), "add --data, or name one run with a model or converter"),
         (("run", "--metric", "mcd"), "--metric is for vocoders, with --data"),
-        (("griffin-lim", *SMALL, "--vocoder", "griffin-lim"), "--vocoder is for a model, without --data"),
+        (("griffin-lim", *SMALL, "--vocoder", "griffin-lim"), "--vocoder is for a model or converter, without --data"),
     ],
 )
 def test_what_belongs_to_the_other_kind_is_refused(

@@ -156,20 +156,36 @@ def mel_distance(real: np.ndarray, made: np.ndarray) -> float:
 def seam_decibels(picture: np.ndarray, seams: Sequence[int]) -> float:
     """By how many dB the jumps at the seams have more energy than those elsewhere: 0 where nobody could find the seams.
 
-    A jump is the mean squared difference of neighbouring frames of `picture`, which is what the converter made, unchanged; one at
-    seam n leads from frame n - 1 to frame n. NaN where there is no seam, or nothing moves elsewhere.
+    A jump is the mean squared difference of neighbouring frames of `picture`, features as the converter made them; one at seam n leads
+    from frame n - 1 to frame n. NaN where there is no seam, or nothing moves elsewhere.
 
     >>> steady = np.random.default_rng(0).standard_normal((8, 400))
     >>> broken = steady + 4.0 * (np.arange(400) // 20 % 2)
     >>> [round(seam_decibels(picture, range(20, 400, 20))) for picture in (steady, broken)]
     [0, 9]
     """
-    jumps = np.square(np.diff(picture, axis=1)).mean(0)
+    jumps = _jumps(picture)
     at = np.zeros(len(jumps), dtype=bool)
     at[[seam - 1 for seam in seams if 0 < seam <= len(jumps)]] = True
     if not at.any() or at.all() or not jumps[~at].any():
         return math.nan
     return float(10 * np.log10(max(jumps[at].mean(), _TINY) / jumps[~at].mean()))
+
+
+def unrest_decibels(source: np.ndarray, made: np.ndarray) -> float:
+    """By how many dB all jumps of what was made have more energy than those of the source: 0 where it is as steady.
+
+    >>> source = np.random.default_rng(0).standard_normal((8, 400))
+    >>> round(unrest_decibels(source, 2 * source), 2)
+    6.02
+    """
+    one, other = _jumps(source).sum(), _jumps(made).sum()
+    return float(10 * np.log10(max(other, _TINY) / one)) if one > 0 else math.nan
+
+
+def _jumps(picture: np.ndarray) -> np.ndarray:
+    """The mean squared difference of each frame from the one before, `[N - 1]`."""
+    return np.asarray(np.square(np.diff(picture, axis=1)).mean(0))
 
 
 def _heard(picture: np.ndarray) -> np.ndarray:

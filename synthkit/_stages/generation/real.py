@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,12 +30,21 @@ class Crop:
     sound: Audio
 
 
-def crops(prepared: Prepared, splits: Sequence[Split], samples: int, most: int) -> list[Crop]:
+def crops(
+    prepared: Prepared, splits: Sequence[Split], samples: int, most: int, *, of: Sequence[str] | None = None
+) -> list[Crop]:
     """At most `most` crops of `samples` each, as many of each label and as spread over its clips as there are.
 
-    Crops of one clip overlap by half at most; a clip that is shorter is followed by silence.
+    Crops of one clip overlap by half at most; a clip that is shorter is followed by silence. Each has the level of its clip.
+
+    Args:
+        prepared: The real clips.
+        splits: Which of them.
+        samples: Length of a crop.
+        most: How many, of all labels together.
+        of: Only these labels.
     """
-    entries = [entry for split in splits for entry in prepared.entries(split)]
+    entries = [entry for split in splits for entry in prepared.entries(split) if of is None or entry.label in of]
     labels = sorted({entry.label or "" for entry in entries})
     quota = math.ceil(most / max(1, len(labels)))
     found: list[Crop] = []
@@ -55,7 +64,12 @@ def _crops(prepared: Prepared, entry: Entry, samples: int, most: int) -> Iterato
         piece = whole[start : start + samples]
         if np.abs(piece).max(initial=0.0) >= _AUDIBLE * entry.peak > 0:
             sound = np.pad(piece, (0, samples - len(piece)))
-            yield Crop(clip=entry.id, label=entry.label, sound=levelled(Audio(sound[None], prepared.sample_rate)))
+            yield Crop(clip=entry.id, label=entry.label, sound=Audio(sound[None], prepared.sample_rate))
+
+
+def at_one_level(some: Sequence[Crop]) -> list[Crop]:
+    """The crops at the common level."""
+    return [replace(crop, sound=levelled(crop.sound)) for crop in some]
 
 
 def whole_clips(prepared: Prepared, seconds: float) -> tuple[Entry, ...]:

@@ -124,12 +124,13 @@ def _strip(kind: str, clips: Sequence[tuple[str, Audio]], label: str) -> Markup:
     return element(
         "div",
         element("span", kind, class_="role"),
-        *(_cell(kind, name, sound) for name, sound in clips),
+        *(cell(kind, name, sound) for name, sound in clips),
         class_="strip",
     )
 
 
-def _cell(kind: str, name: str, sound: Audio) -> Markup:
+def cell(kind: str, name: str, sound: Audio) -> Markup:
+    """A picture that plays its sound."""
     mel = mel_db(sound)
     picture = element(
         "img",

@@ -16,7 +16,7 @@ from synthkit._stages.asking import BATCH, Item, Wish, new_items
 from synthkit._stages.generation.judge import learned_embedding, points_of
 from synthkit._stages.generation.judgement import Column, Duplicate, Example, Judgement, LabelFinding
 from synthkit._stages.generation.measure import Measured, label_findings, measure
-from synthkit._stages.generation.real import Crop, crops, evenly, levelled, noise, whole_clips
+from synthkit._stages.generation.real import Crop, at_one_level, crops, evenly, levelled, noise, whole_clips
 from synthkit._stages.generation.search import Listener, duplicates, stacked, usual_distances
 from synthkit._stages.synthesis import SpecFeatures, extract, resynthesise
 from synthkit.audio import Audio
@@ -68,8 +68,8 @@ def judge(case: Case, catalog: Catalog, reporter: Reporter) -> Judgement:
     """
     items = _new(case, reporter)
     samples = items[0].features.samples
-    learned = crops(case.prepared, ["train"], samples, LEARNED)
-    held = crops(case.prepared, ["validation", "test"], samples, 2 * case.count)
+    learned = at_one_level(crops(case.prepared, ["train"], samples, LEARNED))
+    held = at_one_level(crops(case.prepared, ["validation", "test"], samples, 2 * case.count))
     if not learned or not held:
         raise DatasetError(
             "a model is judged by real clips: there must be some to learn from, and some in validation or test"

@@ -9,6 +9,7 @@ from typing import Any
 from synthkit._recipe.model import Recipe
 from synthkit._run.events import Event
 from synthkit._run.folder import RunFolder
+from synthkit._stages.converted.findings import Conversion
 from synthkit._stages.generation.judgement import Judgement
 from synthkit._stages.report import scores
 from synthkit._stages.report.scores import Result, finite
@@ -32,10 +33,10 @@ class Findings:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     """What was found wrong with the training, and rollbacks."""
-    judgement: Judgement | None = None
-    """What was found of the model's clips."""
+    judgement: Judgement | Conversion | None = None
+    """What was found of the clips of the model or converter."""
     not_judged: str = ""
-    """Why there is no judgement of a model that should have one."""
+    """Why there is no judgement of one that should have one."""
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ from string import Template
 
 from synthkit import __version__
 from synthkit._run.reporter import Reporter
-from synthkit._stages.generation.section import section
+from synthkit._stages.judgements import section
 from synthkit._stages.report.findings import Findings, sentence
 from synthkit._stages.report.listening import listening
 from synthkit._stages.report.markup import Markup, content, element
@@ -28,7 +28,7 @@ def render(findings: Findings, reporter: Reporter) -> str:
     """The page as text."""
     sections = [
         ("listen", "Listen", listening(findings, reporter)),
-        *_model(findings),
+        *_judged(findings),
         ("scores", "Scores", score_table(findings)),
         ("learning", "Learning", learning(findings)),
         ("data", "Data", data_section(findings)),
@@ -38,12 +38,14 @@ def render(findings: Findings, reporter: Reporter) -> str:
     return document(f"{findings.title} · synthkit report", _header(findings), sections)
 
 
-def _model(findings: Findings) -> list[tuple[str, str, Markup]]:
-    """The part about the model, where there is one that was to be judged."""
+def _judged(findings: Findings) -> list[tuple[str, str, Markup]]:
+    """The part about the model or converter, where there is one that was to be judged."""
     if findings.judgement is not None:
-        return [("model", "Model", section(findings.judgement))]
+        return [section(findings.judgement)]
     if findings.not_judged:
-        return [("model", "Model", element("p", f"The model is not judged: {findings.not_judged}.", class_="note"))]
+        part = "model" if findings.recipe.converter is None else "converter"
+        text = f"The {part} is not judged: {findings.not_judged}."
+        return [(part, part.capitalize(), element("p", text, class_="note"))]
     return []
 
 

@@ -13,14 +13,15 @@ from synthkit._recipe.model import Block, Recipe
 from synthkit._run.events import read_events
 from synthkit._run.folder import RunFolder, write_text
 from synthkit._run.reporter import Reporter
+from synthkit._stages.converted.stage import ConverterCase, judge_converter
 from synthkit._stages.generate import Parts
-from synthkit._stages.generation.judgement import Judgement
 from synthkit._stages.generation.stage import Case, judge
+from synthkit._stages.judgements import AnyJudgement
 from synthkit._stages.report import environment, scores
 from synthkit._stages.report.findings import Findings, figures
 from synthkit._stages.report.sources import read_data, read_history, read_items, read_stage_seconds
 from synthkit.errors import SynthkitError
-from synthkit.interfaces import GenerativeModel, Vocoder
+from synthkit.interfaces import Converter, GenerativeModel, Vocoder
 from synthkit.storage import write_json
 
 
@@ -64,34 +65,35 @@ def report(recipe: Recipe, run: RunFolder, catalog: Catalog, reporter: Reporter)
 
 def _judged(
     recipe: Recipe, run: RunFolder, device: str, catalog: Catalog, reporter: Reporter
-) -> tuple[Judgement | None, str]:
-    """What is found of the model's clips, or why nothing could be."""
+) -> tuple[AnyJudgement | None, str]:
+    """What is found of the clips of the model or converter, or why nothing could be."""
     wanted, voice = recipe.report.evaluate, recipe.vocoder or next(iter(recipe.compare), None)
-    if recipe.model is None or voice is None or not wanted.count:
+    block = recipe.model or recipe.converter
+    if block is None or voice is None or not wanted.count:
         return None, ""
     prepared = Prepared.open(run.data_file)
     parts = Parts(recipe, run, catalog, prepared.labels, torch.device(device), reporter)
     try:
-        model = parts.trained(recipe.model)
+        maker = parts.trained(block)
         vocoder = parts.trained(voice) if voice is recipe.vocoder else parts.beside(voice)
-        assert isinstance(model, GenerativeModel)
         assert isinstance(vocoder, Vocoder)
-        case = Case(
-            name=recipe.model.offered.offer.name,
-            model=model,
-            voices=((voice.offered.offer.name, vocoder),),
-            prepared=prepared,
-            embedding=recipe.embedding,
-            count=wanted.count,
-            seconds=wanted.seconds,
-            seed=recipe.seed,
-            temperature=recipe.generate.temperature,
-            texts=recipe.generate.texts or (),
-            batch=recipe.generate.batch,
-        )
-        return judge(case, catalog, reporter), ""
+        asked: dict[str, Any] = {
+            "name": block.offered.offer.name,
+            "voices": ((voice.offered.offer.name, vocoder),),
+            "prepared": prepared,
+            "embedding": recipe.embedding,
+            "count": wanted.count,
+            "seconds": wanted.seconds,
+            "seed": recipe.seed,
+        }
+        if isinstance(maker, Converter):
+            case = ConverterCase(converter=maker, strength=recipe.generate.strength, **asked)
+            return judge_converter(case, catalog, reporter), ""
+        assert isinstance(maker, GenerativeModel)
+        asked |= {"texts": recipe.generate.texts or (), "batch": recipe.generate.batch}
+        return judge(Case(model=maker, temperature=recipe.generate.temperature, **asked), catalog, reporter), ""
     except SynthkitError as error:
-        reporter.warn(f"report: the model is not judged: {error}")
+        reporter.warn(f"report: the {block.part} is not judged: {error}")
         return None, str(error)
 
 

@@ -1,0 +1,136 @@
+"""The figures of converted clips, beside those of the vocoder alone, of the untouched source and of random clips of the target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthkit._stages.converted import content, hearing
+from synthkit._stages.converted.findings import Better, Column, Row, mean_of
+from synthkit._stages.generation.real import Crop, levelled
+from synthkit._stages.synthesis import Features, SpecFeatures, extract
+from synthkit.audio import Audio
+from synthkit.interfaces import Converter, Embedding
+from synthkit.specs import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One set of sounds, crop by crop."""
+
+    column: Column
+    sounds: Sequence[Audio]
+    """Of the crops of the source."""
+    kept: Sequence[Audio | None]
+    """Of the crops of the target, which a converter is to leave alone; None where there is no such sound."""
+    features: Sequence[Features]
+    """Of the crops of the source: what a converter made, or what the sound has."""
+
+
+class _Ear:
+    """All pictures of a sound that are compared."""
+
+    def __init__(self, sound: Audio, spec: FeatureSpec) -> None:
+        self.bands = _bands(sound, spec)
+        self.pitch, self.pitch_hz = hearing.of_pitch(sound)
+        self.notes, self.notes_hz = hearing.of_notes(sound)
+
+
+def measure(
+    sets: Sequence[Heard], source: Sequence[Crop], target: Sequence[Crop], converter: Converter, embedding: Embedding
+) -> tuple[Row, ...]:
+    """All rows; style is left out where the embedding tells no labels."""
+    clips, own = [crop.clip for crop in source], [crop.clip for crop in target]
+    rows = [*_style(sets, clips, converter, embedding), *_content(sets, source, converter)]
+    summary = f"How far clips that are {converter.target} already are from what they were, mean over their mel bands."
+    values = {it.column.name: mean_of(_distances(it, target, converter.spec), own) for it in sets}
+    rows.append(Row(name="identity", summary=summary, better="lower", unit="dB", values=values))
+    return (*rows, _joints(sets, clips, converter))
+
+
+def _style(sets: Sequence[Heard], clips: Sequence[str], converter: Converter, embedding: Embedding) -> Iterator[Row]:
+    told = {it.column.name: embedding.classify([levelled(sound) for sound in it.sounds]) for it in sets}
+    if any(labels is None for labels in told.values()):
+        return
+    values = {
+        name: mean_of([float(label == converter.target) for label in labels or ()], clips, share=True)
+        for name, labels in told.items()
+    }
+    summary = f"Share of the clips that are taken for {converter.target}."
+    yield Row(name="style", summary=summary, better="higher", unit="of clips", values=values)
+
+
+def _content(sets: Sequence[Heard], source: Sequence[Crop], converter: Converter) -> Iterator[Row]:
+    """What is kept of the source."""
+    spec, clips = converter.spec, [crop.clip for crop in source]
+    originals = [_Ear(crop.sound, spec) for crop in source]
+    ears = {it.column.name: [_Ear(sound, spec) for sound in it.sounds] for it in sets}
+    measures: tuple[tuple[str, str, Better, Callable[[_Ear, _Ear], float]], ...] = (
+        (
+            "onsets",
+            "Correlation with the source of what sets in when: is the rhythm kept?",
+            "higher",
+            lambda a, b: content.onset_correlation(a.bands, b.bands, spec.frames_per_second),
+        ),
+        (
+            "pitch",
+            "Correlation with the source of how high it lies: is the melody kept, in whatever key?",
+            "higher",
+            lambda a, b: content.pitch_correlation(a.pitch, b.pitch, a.pitch_hz),
+        ),
+        (
+            "chroma",
+            "Distance from the source's notes, in whatever octave: 0 the same, 1 none in common.",
+            "lower",
+            lambda a, b: content.chroma_distance(a.notes, b.notes, a.notes_hz),
+        ),
+    )
+    for name, summary, better, compare in measures:
+        values = {
+            column: mean_of([compare(one, other) for one, other in zip(originals, heard, strict=True)], clips)
+            for column, heard in ears.items()
+        }
+        yield Row(name=name, summary=summary, better=better, unit="", values=values)
+
+
+def _distances(heard: Heard, target: Sequence[Crop], spec: FeatureSpec) -> list[float]:
+    return [
+        math.nan if sound is None else content.mel_distance(_bands(crop.sound, spec), _bands(sound, spec))
+        for crop, sound in zip(target, heard.kept, strict=True)
+    ]
+
+
+def _joints(sets: Sequence[Heard], clips: Sequence[str], converter: Converter) -> Row:
+    """How smooth the features are: where pieces meet, or for a converter without pieces, everywhere."""
+    frames = sets[0].features[0].frames
+    seams = converter.seams(frames)
+    if seams:
+        name, summary = "seams", "Energy of the jumps where pieces meet above that of other jumps."
+        found = {
+            it.column.name: [content.seam_decibels(_values(one), converter.seams(one.frames)) for one in it.features]
+            for it in sets
+        }
+    else:
+        name, summary = "unrest", "Energy of the jumps from frame to frame above that of the source's."
+        originals = next(it.features for it in sets if it.column.role == "source")
+        found = {
+            it.column.name: [
+                content.unrest_decibels(_values(one), _values(other))
+                for one, other in zip(originals, it.features, strict=True)
+            ]
+            for it in sets
+        }
+    values = {column: mean_of(each, clips) for column, each in found.items()}
+    return Row(name=name, summary=summary, better="zero", unit="dB", values=values)
+
+
+def _bands(sound: Audio, spec: FeatureSpec) -> np.ndarray:
+    return hearing.of_features(extract(SpecFeatures(spec), sound.mono()).values[0], spec)
+
+
+def _values(features: Features) -> np.ndarray:
+    values: np.ndarray = features.values[0].detach().cpu().double().numpy()
+    return values
