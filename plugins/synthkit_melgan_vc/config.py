@@ -105,7 +105,8 @@ class MelGANVCObjectiveConfig(Config):
     identity_weight: float | None = Field(default=None, ge=0)
     """Weight of leaving the target as it is."""
     content_weight: float | None = Field(default=None, ge=0)
-    """Weight of following the source's loudness and height from moment to moment; not in the papers, for small data."""
+    """Weight of following the source's loudness and height from moment to moment, its high ones to the target's high ones; not in the
+    papers, for small data."""
     every: int | None = Field(default=None, ge=1)
     """The generator and the siamese learn in every so many-th step, the critic in each."""
     learning_rate: float | None = Field(default=None, gt=0)

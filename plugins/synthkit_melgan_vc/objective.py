@@ -16,7 +16,6 @@ from synthkit.sampling import evaluating
 from synthkit.training.adversary import GAMES, Adversary, Round
 from synthkit.training.engine import Engine, Terms
 from synthkit_melgan_vc.config import MelGANVCObjectiveConfig
-from synthkit_melgan_vc.content import content_gap
 from synthkit_melgan_vc.converter import MelGANVC
 from synthkit_melgan_vc.network import Critic, Siamese
 from synthkit_melgan_vc.spectral import improve
@@ -58,8 +57,7 @@ class MelGANVCObjective(Objective):
         self._optimiser = self._adam(learners, self.config.learning_rate)
         critic = engine.prepare(self.critic)
         optimiser = self._adam([critic], self.config.critic_learning_rate)
-        self._adversary = Adversary(critic, optimiser, "hinge", engine)
-        self._adversary.game = HALVED
+        self._adversary = Adversary(critic, optimiser, HALVED, engine)
 
     def _judges(self) -> tuple[Critic | PatchCritic | TwoCritics, nn.Module]:
         system, bands = self.component.system, self.component.spec.n_mels
@@ -90,15 +88,22 @@ class MelGANVCObjective(Objective):
         return {"generator": self._optimiser, "critic": self._adversary.optimiser}
 
     def survey(self, batches: Iterable[Batch]) -> None:
-        """Fit the range of the two labels' features to -1..1. Raises `ConfigError` where no crop has either label."""
-        component, crops = self.component, []
-        wanted = [component.labels.index(label) for label in (component.source, component.target)]
+        """Fit the range of the two labels' features to -1..1, and how high each label's lie.
+
+        Raises `ConfigError` where no crop has one of the labels.
+        """
+        component = self.component
+        found: dict[str, list[Tensor]] = {component.source: [], component.target: []}
         for batch in batches:
             labels = self._labels(batch)
-            crops.append(batch.features[(labels == wanted[0]) | (labels == wanted[1])])
-        if not any(map(len, crops)):
-            raise ConfigError(f"no crop has one of the labels {component.source!r} and {component.target!r}")
-        component.scaling.fit_range(crop for crop in crops if len(crop))
+            for label, crops in found.items():
+                crops.append(batch.features[labels == component.labels.index(label)])
+        for label, crops in found.items():
+            if not any(map(len, crops)):
+                raise ConfigError(f"no crop has the label {label!r}")
+        domains = [torch.cat(crops) for crops in found.values()]
+        component.scaling.fit_range(domains)
+        component.content.fit(domains)
 
     def step(self, batch: Batch) -> Terms:
         """One step of the critic and, when they are due, one of the generator and the siamese.
@@ -221,8 +226,7 @@ class MelGANVCObjective(Objective):
             kept = self._put_together(self._generator(self._cut(one.real).flatten(0, 1)))
             weighted["identity"] = (config.identity_weight, (kept - one.real).abs().mean())
         if config.content_weight:
-            features, spec = self.component.scaling.inverse(made), self.component.spec
-            gap = content_gap(features, one.batch.features, spec)
+            gap = self.component.content(self.component.scaling.inverse(made), one.batch.features)
             weighted["content"] = (config.content_weight, gap)
         total = torch.stack([weight * term.float() for weight, term in weighted.values() if weight]).sum()
         return total, {name: term for name, (_, term) in weighted.items()} | {"generator": total}

@@ -104,7 +104,7 @@ _LIGHT = Preset(
     content_weight=6.0,
     every=1,
     learning_rate=1e-3,
-    critic_learning_rate=3e-4,
+    critic_learning_rate=1e-3,
     betas=(0.5, 0.9),
 )
 _TRAVELGAN = Preset(

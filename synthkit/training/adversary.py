@@ -149,10 +149,12 @@ generator's loss that does not saturate (Goodfellow et al. 2014, section 3)."""
 class Adversary:
     """A critic with its optimiser. One step of a GAN is `learn` on all rounds, then `judge` on what was made in each."""
 
-    def __init__(self, critic: nn.Module, optimiser: torch.optim.Optimizer, game: GameName, engine: Engine) -> None:
+    def __init__(
+        self, critic: nn.Module, optimiser: torch.optim.Optimizer, game: GameName | Game, engine: Engine
+    ) -> None:
         self.critic = critic
         self.optimiser = optimiser
-        self.game = GAMES[game]
+        self.game = game if isinstance(game, Game) else GAMES[game]
         self.engine = engine
 
     def learn(self, rounds: Sequence[Round], *, r1_weight: float = 0.0) -> Terms:

@@ -46,7 +46,7 @@ def batch(step: int, items: int = 6, frames: int = 72) -> Batch:
 
 def followed(made: Tensor, source: Tensor) -> float:
     """How far the loudness of each clip follows that of another: the mean correlation."""
-    one, other = courses(made, SPEC)[0][:, 0], courses(source, SPEC)[0][:, 0]
+    one, other = courses(made, SPEC)[0], courses(source, SPEC)[0]
     return float(torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(one, other, strict=True)]).mean())
 
 
