@@ -34,11 +34,17 @@ _KINDS = {
     "vocoder": _Kind("Hums the loudest band of each frame.", "vocoder: {use: $name}"),
     "features": _Kind("Log mel features of a spec of its own.", "features: {use: $name}"),
     "model": _Kind("Noise with the spectrum of its label.", "model: {use: $name}\ntrain: {part: model, steps: 1000}"),
+    "converter": _Kind(
+        "Gives every band the mean and the spread of the target's.",
+        "converter: {use: $name, source: falls, target: rises}\ntrain: {part: converter, steps: 1000}",
+    ),
     "dataset": _Kind("Sweeps that rise or fall.", "data: {use: $name}"),
     "metric": _Kind("Mean absolute difference of the envelopes.", "report: {metrics: [mel-l1, $name]}"),
     "embedding": _Kind("Mean and deviation of each mel band.", "report: {embedding: $name}"),
     "tracker": _Kind("Numbers in a CSV table.", "trackers: [json-lines, $name]"),
 }
+_LEARN = ("model", "converter")
+"""Kinds whose package has a network and an objective, too."""
 
 
 @click.command("new-plugin")
@@ -110,7 +116,7 @@ def _plain_name(text: str) -> str:
 
 def _known_kind(kind: str) -> str:
     if kind == "objective":
-        raise UnknownName("an objective comes with the model that it trains: write --kind model")
+        raise UnknownName("an objective comes with what it trains: write --kind model or --kind converter")
     if kind not in _KINDS:
         raise UnknownName(f"there is no template for the kind {kind!r}; {nearest(kind, _KINDS)}")
     return kind
@@ -133,8 +139,8 @@ def _check_free(context: Context, name: str, plugin: str, kind: str) -> None:
 
 def _fields(name: str, kind: str) -> dict[str, str]:
     plugin = name.replace("-", "_")
-    files = {"model": ["network", "model", "objective"]}.get(kind, [kind])
-    says = {"network": "the network, torch and nothing else", "objective": "how the model learns"}
+    files = ["network", kind, "objective"] if kind in _LEARN else [kind]
+    says = {"network": "the network, torch and nothing else", "objective": f"how the {noun(kind)} learns"}
     fields = {
         "name": name,
         "plugin": plugin,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-KINDS = ("vocoder", "features", "model", "dataset", "metric", "embedding", "tracker")
+KINDS = ("vocoder", "features", "model", "converter", "dataset", "metric", "embedding", "tracker")
 RECIPE = """
 recipe: 1
 name: all-my-own
@@ -24,6 +24,16 @@ train: {part: model, steps: 3, batch: 2, crop_seconds: 0.2}
 generate: {count: 1, seconds: 0.5}
 report: {metrics: [my-metric], embedding: my-embedding}
 trackers: [json-lines, my-tracker]
+"""
+CONVERTING = """
+recipe: 1
+name: converting
+data: {use: my-dataset, clips: 20}
+features: {use: my-features}
+converter: {use: my-converter, source: falls, target: rises}
+vocoder: {use: my-vocoder}
+train: {part: converter, steps: 3, batch: 4, crop_seconds: 0.2}
+generate: {count: 1, seconds: 0.5}
 """
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -87,7 +97,8 @@ def test_their_own_tests_pass(python: Path, packages: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     for kind in KINDS:
         assert f"test_my_{kind}.py::test_laws[{kind}-" in done.stdout
-    assert "test_my_model.py::test_laws[objective-resumption]" in done.stdout
+    for kind in ("model", "converter"):
+        assert f"test_my_{kind}.py::test_laws[objective-resumption]" in done.stdout
 
 
 def test_they_make_sound_together(python: Path, tmp_path: Path) -> None:
@@ -104,6 +115,16 @@ def test_they_make_sound_together(python: Path, tmp_path: Path) -> None:
     assert meta["labels"] == ["falls", "rises"]
 
 
+def test_a_converter_of_ones_own_converts_a_file(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(CONVERTING, encoding="utf-8")
+    done = call(python, tmp_path, "-m", "synthkit", "run", "mine.yaml", "--run-dir", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (clip,) = (tmp_path / "run" / "generated").glob("00-original.wav")
+    done = call(python, tmp_path, "-m", "synthkit", "convert", "run", clip, "out.wav", "--vocoder", "my-vocoder")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "out.wav: 0.50 s, 1 channel" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -113,7 +134,7 @@ def test_they_make_sound_together(python: Path, tmp_path: Path) -> None:
         (["melgan"], "'melgan' is the name of the plugin 'melgan' of synthkit already"),
         (["mel-l1", "--kind", "metric"], "'mel-l1' is the name of a metric of the plugin 'builtin' already"),
         (["mine", "--kind", "vocodr"], "there is no template for the kind 'vocodr'; did you mean 'vocoder'?"),
-        (["mine", "--kind", "objective"], "write --kind model"),
+        (["mine", "--kind", "objective"], "write --kind model or --kind converter"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: list[str], message: str, synthkit_cli: Cli, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from synthkit.specs import FeatureSpec
 from synthkit.testing import check_vocoder
 
 SPEC = FeatureSpec(sample_rate=16000, n_fft=256, hop_length=64, n_mels=12)
-WINDOWS = Windows(length=50, overlap=7)
+WINDOWS = Windows(length=20, overlap=3)
 
 
 class Whole(Vocoder):
@@ -67,7 +67,7 @@ def test_a_vocoder_in_windows_is_a_vocoder(framing: str) -> None:
 def test_a_sound_no_longer_than_a_window_is_made_as_ever(framing: str) -> None:
     vocoder = Whole(dataclasses.replace(SPEC, framing=framing))  # type: ignore[arg-type]
     inside = InWindows(vocoder, WINDOWS)
-    for frames in (1, 49, 50):
+    for frames in (1, WINDOWS.length - 1, WINDOWS.length):
         features = torch.randn(2, 12, frames)
         assert torch.equal(inside.vocode(features), vocoder.vocode(features))
 
