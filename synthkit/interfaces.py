@@ -196,8 +196,9 @@ class Converter(Component):
         return None
 
     def seams(self, frames: int) -> Sequence[int]:
-        """Where a clip of so many frames is put together of pieces that were converted apart: the first frame of each piece but the
-        first, in order. None for a converter that makes every clip in one piece; it is measured whether such places can be told."""
+        """At which frames a clip of so many goes over from one piece that was converted apart into the next: the first of each piece,
+        and those over which it is faded in; in order. Empty for a converter that makes every clip in one piece.
+        """
         return ()
 
     def stream(

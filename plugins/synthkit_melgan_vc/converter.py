@@ -88,9 +88,9 @@ class MelGANVC(Converter):
         return self.system.piece_frames - 1
 
     def seams(self, frames: int) -> Sequence[int]:
-        """Where each piece begins to be heard."""
-        step = self.system.piece_frames - self.config.overlap
-        return range(step, frames, step)
+        """Where each piece begins, and the frames over which it is faded in."""
+        step, fading = self.system.piece_frames - self.config.overlap, range(self.config.overlap + 1)
+        return [start + more for start in range(step, frames, step) for more in fading if start + more < frames]
 
     def stream(
         self, frames: Iterable[Tensor], *, strength: float = 1.0, random: torch.Generator | None = None

@@ -148,6 +148,15 @@ def streaming(build: Build) -> None:
         )
 
 
+def seams(build: Build) -> None:
+    """`seams` are frames of the clip but the first, each once and in order; a single frame has none."""
+    converter = fresh(build)
+    for frames in (1, 37, LONG):
+        found = list(converter.seams(frames))
+        inside = all(0 < seam < frames for seam in found)
+        expect(inside and found == sorted(set(found)), f"those of {frames} frames are {found[:3]} ... {found[-3:]}")
+
+
 LAWS = (
     names,
     length,
@@ -159,4 +168,5 @@ LAWS = (
     saved_and_loaded,
     progress,
     streaming,
+    seams,
 )

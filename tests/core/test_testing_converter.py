@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -168,6 +168,11 @@ class Late(Brighter):
         yield from Converter.stream(self, frames, **options)
 
 
+class SeamTwice(Brighter):
+    def seams(self, frames: int) -> Sequence[int]:
+        return [16, 16] if frames > 16 else []
+
+
 VIOLATORS: list[tuple[str, Callable[[], Converter], str]] = [
     ("names", Itself, "both are 'dark'"),
     ("length", WholeChunks, "[1, 12, 1] features give [1, 12, 4]"),
@@ -185,6 +190,7 @@ VIOLATORS: list[tuple[str, Callable[[], Converter], str]] = [
     ("progress", Boastful, "progress is told [(2, 1)]"),
     ("streaming", Seams, "frames that differ"),
     ("streaming", Late, "it has given 0 frames only"),
+    ("seams", SeamTwice, "those of 37 frames are [16, 16]"),
 ]
 
 

@@ -18,6 +18,8 @@ ONSET_SECONDS = 0.05
 """How far apart two onsets may lie and still be the same (as in MIREX)."""
 _CLEAR_DB = 25.0
 """A frame, or a partial in it, this far below the loudest does not tell the pitch."""
+_STILL_DB = 60.0
+"""Where a jump is so far below the largest, nothing moves."""
 _STEP = 0.5
 """Semitones that pitches are told apart by."""
 _MOST_SEMITONES = 24.0
@@ -125,7 +127,8 @@ def chroma_distance(source: np.ndarray, made: np.ndarray, hz: np.ndarray) -> flo
         return math.nan
     one, other = chroma(source, hz)[:, clear], chroma(made, hz)[:, clear]
     lengths = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
-    return float(np.mean(1 - (one * other).sum(0) / np.maximum(lengths, _TINY**2)))
+    cosines = (one * other).sum(0) / np.maximum(lengths, _TINY**2)
+    return max(0.0, round(1 - float(cosines.mean()), 9))  # the cosine of a sound with itself is 1 but for rounding
 
 
 def chroma(picture: np.ndarray, hz: np.ndarray) -> np.ndarray:
@@ -154,22 +157,29 @@ def mel_distance(real: np.ndarray, made: np.ndarray) -> float:
 
 
 def seam_decibels(picture: np.ndarray, seams: Sequence[int]) -> float:
-    """By how many dB the jumps at the seams have more energy than those elsewhere: 0 where nobody could find the seams.
+    """How much higher the level of the jumps at the seams is than that of those between, dB: about 0 where nobody can find the seams.
 
     A jump is the mean squared difference of neighbouring frames of `picture`, features as the converter made them; one at seam n leads
-    from frame n - 1 to frame n. NaN where there is no seam, or nothing moves elsewhere.
+    from frame n - 1 to frame n. Means are of levels in dB, so that a note that happens to begin at a seam does not decide, and
+    where nothing moves is left out. NaN where no jump is left at the seams or between them.
 
     >>> steady = np.random.default_rng(0).standard_normal((8, 400))
     >>> broken = steady + 4.0 * (np.arange(400) // 20 % 2)
     >>> [round(seam_decibels(picture, range(20, 400, 20))) for picture in (steady, broken)]
-    [0, 9]
+    [0, 10]
     """
     jumps = _jumps(picture)
-    at = np.zeros(len(jumps), dtype=bool)
-    at[[seam - 1 for seam in seams if 0 < seam <= len(jumps)]] = True
-    if not at.any() or at.all() or not jumps[~at].any():
+    at, between = np.zeros((2, len(jumps)), dtype=bool)
+    places = [seam - 1 for seam in seams if 0 < seam <= len(jumps)]
+    at[places] = True
+    between[min(places, default=0) : max(places, default=0)] = True  # not the ends of a clip: there it begins and stops
+    moving = jumps > jumps.max(initial=0.0) * 10 ** (-_STILL_DB / 10)
+    between &= moving & ~at
+    at &= moving
+    if not at.any() or not between.any():
         return math.nan
-    return float(10 * np.log10(max(jumps[at].mean(), _TINY) / jumps[~at].mean()))
+    levels = 10 * np.log10(np.maximum(jumps, _TINY))
+    return float(levels[at].mean() - levels[between].mean())
 
 
 def unrest_decibels(source: np.ndarray, made: np.ndarray) -> float:

@@ -16,7 +16,7 @@ Better = Literal["higher", "lower", "zero"]
 _SOUND = 0.6
 """A judge that takes real clips of the target for it more often than those of the source by less than this says little of style."""
 _TELLS = 1.0
-"""Seams that lie so many dB above or below other places can be told."""
+"""Seams whose jumps lie so many dB above others can be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def with_interval(found: Figure | None, unit: str) -> tuple[str, str]:
     if found is None:
         return figure(None), ""
     value, low, high = (measured(it, unit)[0] for it in (found.value, found.low, found.high))
-    return value, f"{low} to {high}" if found.low is not None else ""
+    return value, "" if found.low == found.high else f"{low} to {high}"
 
 
 def sentences(conversion: Conversion) -> Iterator[str]:
@@ -147,9 +147,15 @@ def sentences(conversion: Conversion) -> Iterator[str]:
     yield from _identity(conversion)
     seams = conversion.value("seams", "converted")
     if seams is not None:
-        side = "more" if seams > 0 else "less"
-        told = "that can hardly be told" if abs(seams) <= _TELLS else "that can be told"
-        yield f"Where its pieces meet, features jump with {figure(abs(seams))} dB {side} energy than elsewhere: {told}."
+        told = (
+            "the seams can be told"
+            if seams > _TELLS
+            else "it is smoother there"
+            if seams < -_TELLS
+            else "nobody can tell the seams"
+        )
+        side = "above" if seams > 0 else "below"
+        yield f"Where its pieces meet, jumps lie {figure(abs(seams))} dB {side} those elsewhere: {told}."
 
 
 def _style(conversion: Conversion) -> Iterator[str]:
@@ -172,9 +178,9 @@ def _content(conversion: Conversion) -> Iterator[str]:
         made, alone, other = (conversion.value(row, role) for role in ("converted", "vocoded", "target"))
         if made is None or alone is None or other is None:
             continue
-        share = f" ({measured(made / alone, 'of it')[0]} of that)" if alone > 0 and made > 0 else ""
+        share = f", so {measured(made / alone, 'of it')[0]} of what could be kept" if alone > 0 and made > 0 else ""
         yield (
-            f"Their {what} follows the source by {figure(made)}{share}, where the vocoder alone leaves {figure(alone)} and a random "
+            f"Their {what} correlates with the source’s by {figure(made)}; by {figure(alone)} through the vocoder alone{share}. A random "
             f"clip of {conversion.target} has {figure(other)}."
         )
 

@@ -108,13 +108,13 @@ def _joints(sets: Sequence[Heard], clips: Sequence[str], converter: Converter) -
     frames = sets[0].features[0].frames
     seams = converter.seams(frames)
     if seams:
-        name, summary = "seams", "Energy of the jumps where pieces meet above that of other jumps."
+        name, summary = "seams", "Level of the jumps from frame to frame where pieces meet, above that of the others."
         found = {
             it.column.name: [content.seam_decibels(_values(one), converter.seams(one.frames)) for one in it.features]
             for it in sets
         }
     else:
-        name, summary = "unrest", "Energy of the jumps from frame to frame above that of the source's."
+        name, summary = "unrest", "Energy of the jumps from frame to frame, above that of the source's."
         originals = next(it.features for it in sets if it.column.role == "source")
         found = {
             it.column.name: [

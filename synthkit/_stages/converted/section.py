@@ -36,7 +36,7 @@ def how(conversion: Conversion) -> str:
     strength = "" if conversion.strength == 1 else f" with strength {conversion.strength:g}"
     return (
         f"{plural(conversion.converted, 'crop')} of {conversion.seconds:.3g} s, of {plural(conversion.clips, 'clip')} of {source} that "
-        f"nothing here has learned from, converted{strength}. In brackets the 95% confidence interval over clips. What they are taken "
+        f"nothing here has learned from, converted{strength}. Each figure has its 95% confidence interval over clips. What they are taken "
         f"for says the embedding “{conversion.embedding}”, which has learned to tell real {source} from real {target}. “source” alone is "
         f"the recording itself; “random {target}” is another clip, which has nothing to do with the source. In the row identity, each "
         f"column is over clips of {target} instead."

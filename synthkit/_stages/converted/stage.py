@@ -113,7 +113,8 @@ def _sets(case: ConverterCase, source: Sequence[Crop], target: Sequence[Crop], s
 def _strangers(case: ConverterCase, source: Sequence[Crop], target: Sequence[Crop], own: Sequence[Features]) -> Heard:
     """For each crop one of another clip of the target, which has nothing to do with it."""
     random = np.random.default_rng(case.seed)
-    chosen = random.integers(len(target), size=len(source))
+    order = random.permutation(len(target))
+    chosen = [int(order[number % len(order)]) for number in range(len(source))]
     apart = [[other.sound for other in target if other.clip != crop.clip] for crop in target]
     return Heard(
         Column(name=f"random {case.converter.target}", role="target"),
@@ -128,7 +129,9 @@ def _converted(case: ConverterCase, features: Features, number: int) -> Features
     return convert(case.converter, features, strength=case.strength, random=random)
 
 
-def _spoken(case: ConverterCase, name: str, vocoder: Vocoder, pieces: Sequence[Features], spoken: Spoken) -> list[Audio]:
+def _spoken(
+    case: ConverterCase, name: str, vocoder: Vocoder, pieces: Sequence[Features], spoken: Spoken
+) -> list[Audio]:
     """The pieces as sounds at the converter's rate, each as long as a crop."""
     sounds = []
     for number, features in enumerate(pieces):
