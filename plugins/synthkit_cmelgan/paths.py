@@ -1,8 +1,9 @@
 """synthkit's own networks for cMelGAN: features of any length, grown as a picture from a path of noise.
 
-The generator is a DCGAN (Radford et al. 2016) whose noise is a row of steps along time instead of one vector. Bands are padded;
-time is not: every frame is computed from the noise around it by the same weights, so that a long clip has no seam, begins as a
-shorter one of the same noise, and looks everywhere as the windows did that the critic saw.
+The generator is a DCGAN (Radford et al. 2016) whose noise is a row of steps along time instead of one vector, and whose style and
+label are heard at every size of the picture. Bands are padded; time is not: every frame is computed from the noise around it by the
+same weights, so that a long clip has no seam, begins as a shorter one of the same noise, and looks everywhere as the windows did
+that the critic saw.
 """
 
 from __future__ import annotations
@@ -40,10 +41,8 @@ class PathGenerator(nn.Module):
         self._start = (width, math.ceil(n_mels / 2**stages))
         self.first = nn.Conv1d(step + style + classes, math.prod(self._start), _REACH)
         widths = [max(1, width // 2**stage) for stage in range(stages)]
-        slots: list[nn.Module] = [nn.BatchNorm2d(width), nn.ReLU()]
-        for before, after in pairwise(widths):
-            slots += [_twice_as_large(before, after), nn.BatchNorm2d(after), nn.ReLU()]
-        self.rise = nn.Sequential(*slots, _twice_as_large(widths[-1], 1), nn.Tanh())
+        self.norms = nn.ModuleList(_ToldNorm(channels, style + classes) for channels in widths)
+        self.rises = nn.ModuleList(_twice_as_large(before, after) for before, after in pairwise([*widths, 1]))
         _initialise(self)
 
     def steps(self, frames: int) -> int:
@@ -56,10 +55,29 @@ class PathGenerator(nn.Module):
 
         N is the least number of frames that `steps` gives L for, or more; all values are between -1 and 1.
         """
-        whole = torch.cat([style, labels], dim=1)[:, None].expand(-1, path.shape[1], -1)
-        grown = self.first(torch.cat([path, whole], dim=2).transpose(1, 2))
-        made: Tensor = self.rise(_side_by_side(grown.unflatten(1, self._start)))
-        return made[:, 0, : self._bands]
+        whole = torch.cat([style, labels], dim=1)
+        along = whole[:, None].expand(-1, path.shape[1], -1)
+        grown = self.first(torch.cat([path, along], dim=2).transpose(1, 2))
+        picture = _side_by_side(grown.unflatten(1, self._start))
+        for norm, rise in zip(self.norms, self.rises, strict=True):
+            picture = rise(norm(picture, whole).relu())
+        return picture.tanh()[:, 0, : self._bands]
+
+
+class _ToldNorm(nn.Module):
+    """Batch normalisation whose gain and level of each channel follow from what the whole clip is (de Vries et al. 2017, for labels;
+    Chen et al. 2019, for noise). Told in the first picture alone, the label of a short training is a tint and no kind of its own."""
+
+    def __init__(self, channels: int, told: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.told = nn.Conv2d(told, 2 * channels, 1)
+
+    def forward(self, picture: Tensor, whole: Tensor) -> Tensor:
+        """A picture `[B, C, M, N]` and what the clip is `[B, told]`."""
+        gain, level = self.told(whole[:, :, None, None]).chunk(2, dim=1)
+        told: Tensor = self.norm(picture) * (1 + gain) + level
+        return told
 
 
 def _twice_as_large(before: int, after: int) -> nn.Module:

@@ -176,6 +176,23 @@ def test_the_style_tints_the_whole_clip_and_a_step_of_the_path_a_part() -> None:
     assert touched.diff().max() == 1
 
 
+def test_a_label_is_heard_at_every_size_of_the_picture() -> None:
+    """Told in the first picture alone, it was a tint of one sound for all labels after the steps of the quickstart."""
+    network = path_generator()
+    style, path, labels = normal(1, 8).expand(2, -1), normal(1, 9, 4, seed=2).expand(2, -1, -1), torch.eye(2)
+    told = [value for name, value in network.norms.named_parameters() if name.endswith("told.weight")]
+    assert len(told) == 4
+    with torch.no_grad():
+        for weight in (network.first.weight, *told):
+            weight[:, -2:] = 0
+        assert torch.equal(*network(style, path, labels))
+        for weight in told:
+            weight[:, -1] = 0.5
+            one, other = network(style, path, labels)
+            assert (one - other).abs().max() > 1e-3
+            weight[:, -1] = 0
+
+
 def test_features_in_linear_units_are_refused() -> None:
     """The published network learns raw powers, over ten orders of magnitude."""
     with pytest.raises(ConfigError, match=r"needs features with a log .* set log to log10"):
