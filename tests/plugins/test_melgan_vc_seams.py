@@ -1,0 +1,51 @@
+"""Where MelGAN-VC's pieces meet cannot be told from elsewhere, by any weights: that is how they are assembled, not what was learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from synthkit._stages.converted.content import seam_decibels
+from synthkit._stages.synthesis import SpecFeatures, extract
+from synthkit.audio import read
+from synthkit.presets import PRESETS
+from synthkit.training.engine import seeded
+from synthkit_melgan_vc.config import MelGANVCConfig
+from synthkit_melgan_vc.converter import MelGANVC
+
+SPECS = {"light": "melgan", "melgan-vc": "melgan", "travelgan": "style-transfer"}
+
+
+def seams(preset: str, features: Tensor, seed: int, overlap: int | None) -> float:
+    """Energy of the jumps where pieces meet above that of all others, dB."""
+    config = MelGANVCConfig.model_validate(
+        {"source": "a", "target": "b", "preset": preset, "channels": 16, "overlap_frames": overlap}
+    )
+    with seeded(seed):
+        converter = MelGANVC(config, PRESETS[SPECS[preset]].spec, ("a", "b"))
+    converter.scaling.fit_range([features])
+    made = converter.convert(features)
+    return seam_decibels(made[0].numpy(), converter.seams(made.shape[-1]))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("preset", SPECS)
+@pytest.mark.parametrize("file", ["outfoxing.mp3", "waterworks.ogg"])
+def test_seams_of_real_music_are_within_1_db_of_the_inside(preset: str, file: str, shared: Path) -> None:
+    sound = read(shared / "audio" / "music" / file).mono().crop(0, 20 * 44100)
+    features = extract(SpecFeatures(PRESETS[SPECS[preset]].spec), sound).values
+    for seed in (1, 2):
+        assert abs(seams(preset, features, seed, None)) < 1.0
+
+
+@pytest.mark.parametrize("preset", ["light", "melgan-vc"])
+def test_without_an_overlap_they_are_told_and_with_one_they_are_not(preset: str) -> None:
+    random = torch.Generator().manual_seed(5)
+    steps = 0.3 * torch.randn(1, 80, 2000, generator=random)
+    features = (steps.cumsum(2) - steps.cumsum(2).mean(2, keepdim=True)).clamp(-4, 4) / 4 - 2  # it wanders
+    found = {overlap: [seams(preset, features, seed, overlap) for seed in (1, 2, 3)] for overlap in (0, None)}
+    assert min(found[0]) > 8.0
+    assert max(map(abs, found[None])) < 1.5  # dB: here nothing else jumps
