@@ -25,6 +25,8 @@ _STEP = 0.5
 _MOST_SEMITONES = 24.0
 """How far a note lies from the middle of a clip at most."""
 _ROUNDS = 8
+_SMOOTH = 5
+"""Frames whose median is the pitch of the middle one, so that single frames do not jump."""
 _PITCH_HZ, _CHROMA_HZ = (80.0, 8000.0), (100.0, 5000.0)
 _TINY = 1e-12
 
@@ -94,7 +96,8 @@ def pitch(picture: np.ndarray, hz: np.ndarray) -> np.ndarray:
         before, shifts = shifts, possible[likeness.argmax(0)]
         if np.array_equal(before, shifts):
             break
-    return np.where(clear, _STEP * shifts, 0.0)
+    around = np.pad(np.where(clear, shifts, 0), _SMOOTH // 2, mode="edge")
+    return np.asarray(_STEP * np.median(np.lib.stride_tricks.sliding_window_view(around, _SMOOTH), axis=1))
 
 
 def _lines(picture: np.ndarray, hz: np.ndarray) -> np.ndarray:
