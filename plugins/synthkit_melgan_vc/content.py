@@ -65,6 +65,18 @@ class Content(nn.Module):
             self.mean[place] = mean
             self.deviation[place] = ((weight * (height - mean).square()).sum() / total).sqrt().clamp(min=1.0)
 
+    def carrier(self) -> Tensor:
+        """A matrix `[M, M]` that moves the bands of the source to where the target has its like, between two bands in shares.
+
+        >>> content = Content(FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=4))
+        >>> content.mean[1] = 1.5
+        >>> content.carrier() @ torch.tensor([1.0, 0.0, 0.0, 0.0])
+        tensor([0.0000, 0.5000, 0.5000, 0.0000])
+        """
+        bands = torch.arange(self._spec.n_mels, device=self.mean.device, dtype=self.mean.dtype)
+        place = self.mean[0] + (bands - self.mean[1]) * self.deviation[0] / self.deviation[1]
+        return (1 - (place[:, None] - bands).abs()).clamp(min=0)
+
     def forward(self, made: Tensor, source: Tensor) -> Tensor:
         """The mean of two gaps between features `[B, M, N]`: 1 less the correlation of loudness, and how far heights are apart, in
         deviations. Where the source is faint its height hardly counts; its loudness does, so that silence stays silence.

@@ -17,7 +17,7 @@ from synthkit.training.adversary import GAMES, Adversary, Round
 from synthkit.training.engine import Engine, Terms
 from synthkit_melgan_vc.config import MelGANVCObjectiveConfig
 from synthkit_melgan_vc.converter import MelGANVC
-from synthkit_melgan_vc.network import Critic, Siamese
+from synthkit_melgan_vc.network import Critic, Generator, Siamese
 from synthkit_melgan_vc.spectral import improve
 from synthkit_melgan_vc.unet import PatchCritic, PooledSiamese, TwoCritics
 
@@ -104,6 +104,8 @@ class MelGANVCObjective(Objective):
         domains = [torch.cat(crops) for crops in found.values()]
         component.scaling.fit_range(domains)
         component.content.fit(domains)
+        if isinstance(component.generator, Generator):
+            component.generator.carrier.copy_(component.content.carrier())
 
     def step(self, batch: Batch) -> Terms:
         """One step of the critic and, when they are due, one of the generator and the siamese.
