@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -113,19 +114,19 @@ class Conversion:
 def mean_of(values: Sequence[float], clips: Sequence[str], *, share: bool = False) -> Figure | None:
     """The mean over clips of the values that are numbers; crops of one clip count as one. None where there is none.
 
-    >>> mean_of([1.0, 3.0, 4.0, float("nan")], ["a", "a", "b", "c"])
-    Figure(value=3.0, low=-9.706, high=15.706, clips=2)
+    >>> found = mean_of([1.0, 3.0, 4.0, float("nan")], ["a", "a", "b", "c"])
+    >>> found.value, round(found.low, 1), round(found.high, 1), found.clips
+    (3.0, -9.7, 15.7, 2)
     """
     by_clip: dict[str, list[float]] = {}
     for value, clip in zip(values, clips, strict=True):
-        if value == value:  # not NaN
+        if math.isfinite(value):
             by_clip.setdefault(clip, []).append(value)
     found = estimate([fmean(each) for each in by_clip.values()])
     if found is None:
         return None
     low, high = share_interval(found.mean, found.count) if share else (found.low, found.high)
-    ends = (None if end is None else round(end, 3) for end in (low, high))
-    return Figure(value=found.mean, low=next(ends), high=next(ends), clips=found.count)
+    return Figure(value=found.mean, low=low, high=high, clips=found.count)
 
 
 def with_interval(found: Figure | None, unit: str) -> tuple[str, str]:
@@ -137,7 +138,7 @@ def with_interval(found: Figure | None, unit: str) -> tuple[str, str]:
     if found is None:
         return figure(None), ""
     value, low, high = (measured(it, unit)[0] for it in (found.value, found.low, found.high))
-    return value, "" if found.low == found.high else f"{low} to {high}"
+    return value, "" if low == high else f"{low} to {high}"
 
 
 def sentences(conversion: Conversion) -> Iterator[str]:

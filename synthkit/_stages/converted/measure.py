@@ -34,6 +34,7 @@ class _Ear:
     """All pictures of a sound that are compared."""
 
     def __init__(self, sound: Audio, spec: FeatureSpec) -> None:
+        self.frames_per_second = spec.frames_per_second
         self.bands = _bands(sound, spec)
         self.pitch, self.pitch_hz = hearing.of_pitch(sound)
         self.notes, self.notes_hz = hearing.of_notes(sound)
@@ -44,7 +45,7 @@ def measure(
 ) -> tuple[Row, ...]:
     """All rows; style is left out where the embedding tells no labels."""
     clips, own = [crop.clip for crop in source], [crop.clip for crop in target]
-    rows = [*_style(sets, clips, converter, embedding), *_content(sets, source, converter)]
+    rows = [*_style(sets, clips, converter, embedding), *_content(sets, source, converter.spec)]
     summary = f"How far clips that are {converter.target} already are from what they were, mean over their mel bands."
     values = {it.column.name: mean_of(_distances(it, target, converter.spec), own) for it in sets}
     rows.append(Row(name="identity", summary=summary, better="lower", unit="dB", values=values))
@@ -63,37 +64,52 @@ def _style(sets: Sequence[Heard], clips: Sequence[str], converter: Converter, em
     yield Row(name="style", summary=summary, better="higher", unit="of clips", values=values)
 
 
-def _content(sets: Sequence[Heard], source: Sequence[Crop], converter: Converter) -> Iterator[Row]:
-    """What is kept of the source."""
-    spec, clips = converter.spec, [crop.clip for crop in source]
-    originals = [_Ear(crop.sound, spec) for crop in source]
-    ears = {it.column.name: [_Ear(sound, spec) for sound in it.sounds] for it in sets}
-    measures: tuple[tuple[str, str, Better, Callable[[_Ear, _Ear], float]], ...] = (
-        (
-            "onsets",
-            "Correlation with the source of what sets in when: is the rhythm kept?",
-            "higher",
-            lambda a, b: content.onset_correlation(a.bands, b.bands, spec.frames_per_second),
-        ),
-        (
-            "pitch",
-            "Correlation with the source of how high it lies: is the melody kept, in whatever key?",
-            "higher",
-            lambda a, b: content.pitch_correlation(a.pitch, b.pitch, a.pitch_hz),
-        ),
-        (
-            "chroma",
-            "Distance from the source's notes, in whatever octave: 0 the same, 1 none in common.",
-            "lower",
-            lambda a, b: content.chroma_distance(a.notes, b.notes, a.notes_hz),
-        ),
-    )
-    for name, summary, better, compare in measures:
-        values = {
-            column: mean_of([compare(one, other) for one, other in zip(originals, heard, strict=True)], clips)
-            for column, heard in ears.items()
-        }
-        yield Row(name=name, summary=summary, better=better, unit="", values=values)
+@dataclass(frozen=True)
+class _Measure:
+    """A figure of what is kept."""
+
+    name: str
+    summary: str
+    better: Better
+    compare: Callable[[_Ear, _Ear], float]
+    """Of the source and what became of it."""
+
+
+_CONTENT = (
+    _Measure(
+        "onsets",
+        "Correlation with the source of what sets in when: is the rhythm kept?",
+        "higher",
+        lambda source, made: content.onset_correlation(source.bands, made.bands, source.frames_per_second),
+    ),
+    _Measure(
+        "pitch",
+        "Correlation with the source of how high it lies: is the melody kept, in whatever key?",
+        "higher",
+        lambda source, made: content.pitch_correlation(source.pitch, made.pitch, source.pitch_hz),
+    ),
+    _Measure(
+        "chroma",
+        "Distance from the source's notes, in whatever octave: 0 the same, 1 none in common.",
+        "lower",
+        lambda source, made: content.chroma_distance(source.notes, made.notes, source.notes_hz),
+    ),
+)
+
+
+def _content(sets: Sequence[Heard], source: Sequence[Crop], spec: FeatureSpec) -> Iterator[Row]:
+    """What is kept of the source. Pictures are large, so only those of one crop are there at a time."""
+    found: dict[str, dict[str, list[float]]] = {one.name: {it.column.name: [] for it in sets} for one in _CONTENT}
+    for number, crop in enumerate(source):
+        original = _Ear(crop.sound, spec)
+        for it in sets:
+            made = _Ear(it.sounds[number], spec)
+            for one in _CONTENT:
+                found[one.name][it.column.name].append(one.compare(original, made))
+    clips = [crop.clip for crop in source]
+    for one in _CONTENT:
+        values = {column: mean_of(each, clips) for column, each in found[one.name].items()}
+        yield Row(name=one.name, summary=one.summary, better=one.better, unit="", values=values)
 
 
 def _distances(heard: Heard, target: Sequence[Crop], spec: FeatureSpec) -> list[float]:
