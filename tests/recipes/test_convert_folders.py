@@ -68,3 +68,28 @@ def test_sound_becomes_what_was_asked_for(
     before, after = above(read(tmp_path / "in.wav")), above(read(tmp_path / "out.wav"))
     low, high = (before, after) if target == "bright" else (after, before)
     assert low < 0.1 < 0.9 < high
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_one_voice_becomes_another_from_folders_of_speakers(synthkit_cli: Cli, shared: Path, tmp_path: Path) -> None:
+    """The recipe's own two speakers, named as they are, by numbers; and a voice that was never heard is converted."""
+    speech = shared / "audio" / "speech"
+    wanted = {
+        "data.root": speech / "librispeech_test-other",
+        "converter.source": 3005,
+        "converter.target": 533,
+        "converter.channels": 4,
+        "train.steps": 2,
+        "train.batch": 4,
+        "train.evaluate_items": 2,
+        "train.device": "cpu",
+    }
+    sets = [part for path, value in wanted.items() for part in ("--set", f"{path}={value}")]
+    done = synthkit_cli("run", "convert-voices", *sets, "--run-dir", "run", "--stage", "prepare..train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no clip of the label" not in done.stderr
+    done = synthkit_cli("convert", "run", speech / "jfk.flac", "out.wav", "--strength", "0.5")
+    assert done.returncode == 0, done.stderr
+    spoken = read(speech / "jfk.flac")
+    assert read(tmp_path / "out.wav").samples.shape == spoken.resample(16000).samples.shape
