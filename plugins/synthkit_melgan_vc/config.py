@@ -33,6 +33,9 @@ class MelGANVCConfig(ConverterConfig):
     """In the place of each batch normalisation of the preset: `item` within each item, `none`, or `batch`."""
     residual: bool | None = None
     """Whether the generator makes the difference that conversion makes, which keeps more of the content."""
+    carries: bool | None = None
+    """Whether a piece is first moved to the bands in which the target's sounds lie, as voice conversion moves the pitch, so that the
+    generator changes what it is played on; what the target already is stays. Not in the papers."""
     overlap_frames: int | None = Field(default=None, ge=0)
     """Frames over which one converted piece fades into the next, at most half of a piece; null: a third of one. With 0 the pieces
     stand side by side, as published."""
@@ -57,7 +60,7 @@ class MelGANVCConfig(ConverterConfig):
     def system(self) -> Preset:
         """All networks, as these settings want them."""
         base = PRESETS[self.preset]
-        given = self.model_dump(include={"channels", "piece_frames", "residual"}, exclude_none=True)
+        given = self.model_dump(include={"channels", "piece_frames", "residual", "carries"}, exclude_none=True)
         norms = (base.norm, base.critic_norm, base.siamese_norm)
         norm, critic_norm, siamese_norm = (self.norm if self.norm and one == "batch" else one for one in norms)
         return dataclasses.replace(base, norm=norm, critic_norm=critic_norm, siamese_norm=siamese_norm, **given)

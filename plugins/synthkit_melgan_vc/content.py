@@ -22,7 +22,8 @@ _TINY = 1e-8
 
 
 def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
-    """Features `[B, M, N]` to their loudness, ln of the energy, and height, the mean band weighted by energy; `[B, N]` each.
+    """Features `[B, M, N]` to their loudness, ln of the energy, and height, the mean band weighted by the square of its energy, so
+    that the strongest decides; `[B, N]` each.
 
     >>> spec = FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=3)
     >>> loudness, height = courses(torch.tensor([[[0.0], [-5.0], [-5.0]], [[0.0], [-5.0], [0.0]]]), spec)
@@ -32,7 +33,8 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
     energy = dsp.expand(features, spec) ** (2 / spec.power)
     total = energy.sum(dim=1)
     bands = torch.arange(features.shape[1], device=features.device, dtype=features.dtype)
-    return (total + _TINY).log(), (energy * bands[:, None]).sum(dim=1) / (total + _TINY)
+    strong = (energy / (energy.amax(dim=1, keepdim=True) + _TINY)).square()
+    return (total + _TINY).log(), (strong * bands[:, None]).sum(dim=1) / (strong.sum(dim=1) + _TINY)
 
 
 class Content(nn.Module):
@@ -65,14 +67,30 @@ class Content(nn.Module):
             self.mean[place] = mean
             self.deviation[place] = ((weight * (height - mean).square()).sum() / total).sqrt().clamp(min=1.0)
 
-    def carrier(self) -> Tensor:
-        """A matrix `[M, M]` that moves the bands of the source to where the target has its like, between two bands in shares.
+    @torch.no_grad()
+    def carry(self, features: Tensor) -> Tensor:
+        """Features `[B, M, N]` with their bands moved from where the source's sounds lie to where the target's do.
+
+        An item moves by the share in which its heights are likelier the source's than the target's, so that what is the target's
+        already stays; what comes to lie between two bands goes to both.
 
         >>> content = Content(FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=4))
-        >>> content.mean[1] = 1.5
-        >>> content.carrier() @ torch.tensor([1.0, 0.0, 0.0, 0.0])
-        tensor([0.0000, 0.5000, 0.5000, 0.0000])
+        >>> content.mean[1] = 2.0
+        >>> features = torch.tensor([[[0.0], [-5.0], [-5.0], [-5.0]], [[-5.0], [-5.0], [0.0], [-5.0]]])
+        >>> content.carry(features)[..., 0].round().tolist()
+        [[-4.0, -5.0, -1.0, -5.0], [-5.0, -5.0, -1.0, -5.0]]
         """
+        with torch.autocast(features.device.type, enabled=False):
+            features, silence = features.float(), self._spec.silence
+            loudness, height = courses(features, self._spec)
+            weight = self._heard(loudness)
+            likelier = (self._units(height, 1).square() - self._units(height, 0).square()) / 2
+            likelier = likelier + (self.deviation[1] / self.deviation[0]).log()
+            share = ((weight * likelier).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)).sigmoid()
+            return torch.lerp(features, self._carrier() @ (features - silence) + silence, share[:, None, None])
+
+    def _carrier(self) -> Tensor:
+        """What each band of what is carried has of each band, `[M, M]`."""
         bands = torch.arange(self._spec.n_mels, device=self.mean.device, dtype=self.mean.dtype)
         place = self.mean[0] + (bands - self.mean[1]) * self.deviation[0] / self.deviation[1]
         return (1 - (place[:, None] - bands).abs()).clamp(min=0)

@@ -113,11 +113,15 @@ class MelGANVC(Converter):
             yield from pieces.give(piece)
         yield from pieces.end()
 
+    def given(self, cut: Tensor) -> Tensor:
+        """What the generator sees of pieces `[B, M, length]`: in its own units, and carried where the preset carries."""
+        return self.scaling(self.content.carry(cut) if self.system.carries else cut)
+
     @torch.no_grad()
     def _converted(self, cut: Tensor) -> Tensor:
         """Pieces `[B, M, length]` converted; what is below the floor, where no sound is, is at the floor."""
         with evaluating(self.generator):
-            values: Tensor = self.scaling.inverse(self.generator(self.scaling(cut)))
+            values: Tensor = self.scaling.inverse(self.generator(self.given(cut)))
         made = dsp.compress(dsp.expand(values, self.spec), self.spec)
         if not self.config.gate_silence:
             return made

@@ -17,10 +17,8 @@ from synthkit_melgan_vc.spectral import spectral
 
 SLOPE = 0.2
 """Slope of every leaky ReLU below zero."""
-_CARRIED = 2.0
-"""How much a residual generator carries before it has learned, in logits."""
 _FIRST_CHANGE = 0.1
-"""How much it changes then, as a share of what it sees."""
+"""How much a residual generator changes before it has learned, as a share of what it sees."""
 _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm1d,
     "item": lambda channels: nn.GroupNorm(1, channels),
@@ -50,15 +48,9 @@ class _Layer(nn.Module):
 class Generator(nn.Module):
     """Pieces of one domain to pieces of the other: a U-net over time.
 
-    A residual one changes the piece, after it has carried its bands to where the target's sounds lie; how much of them, it decides
-    for each frame, so that what already is the target's can stay.
-
     >>> sum(parameter.numel() for parameter in Generator(192).parameters())
     2934785
     """
-
-    carrier: Tensor
-    """What each band of a carried piece has of each band of the piece, `[M, M]`: see `Content.carrier`."""
 
     def __init__(
         self, n_mels: int, channels: int = 256, norm: Norm = "batch", residual: bool = False, normalised: bool = True
@@ -70,13 +62,11 @@ class Generator(nn.Module):
         self.down_twice = _Layer(channels, channels, 7, stride=2, norm=norm, normalised=normalised)
         self.up_once = _Layer(channels, channels, 7, norm=norm, normalised=normalised)
         self.up_twice = _Layer(2 * channels, channels, 9, normalised=normalised)
-        last = nn.Conv1d(2 * channels, n_mels + residual, 1, bias=False)
+        last = nn.Conv1d(2 * channels, n_mels, 1, bias=False)
         if residual:
             nn.init.normal_(last.weight, std=_FIRST_CHANGE * (2 * channels) ** -0.5)
         self.last = spectral(last) if normalised else last
         self.bias = nn.Parameter(torch.zeros(()))  # one for all bands, because there the last kernel has one channel
-
-        self.register_buffer("carrier", torch.eye(n_mels))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, M, N]` to `[B, M, N]`; N is a multiple of 4."""
@@ -85,11 +75,7 @@ class Generator(nn.Module):
         made = self.up_once(_twice(self.down_twice(half)))
         made = self.up_twice(_twice(torch.cat([made, half], dim=1)))
         out: Tensor = self.last(torch.cat([made, whole], dim=1)) + self.bias
-        if not self.residual:
-            return out.tanh()
-        change, share = out[:, :-1], (out[:, -1:] + _CARRIED).sigmoid()
-        carried = (self.carrier @ (x + 1) - 1).to(x)
-        return changed(x + share * (carried - x), change)
+        return changed(x, out) if self.residual else out.tanh()
 
 
 class Siamese(nn.Module):

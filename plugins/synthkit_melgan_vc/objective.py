@@ -17,7 +17,7 @@ from synthkit.training.adversary import GAMES, Adversary, Round
 from synthkit.training.engine import Engine, Terms
 from synthkit_melgan_vc.config import MelGANVCObjectiveConfig
 from synthkit_melgan_vc.converter import MelGANVC
-from synthkit_melgan_vc.network import Critic, Generator, Siamese
+from synthkit_melgan_vc.network import Critic, Siamese
 from synthkit_melgan_vc.spectral import improve
 from synthkit_melgan_vc.unet import PatchCritic, PooledSiamese, TwoCritics
 
@@ -104,8 +104,6 @@ class MelGANVCObjective(Objective):
         domains = [torch.cat(crops) for crops in found.values()]
         component.scaling.fit_range(domains)
         component.content.fit(domains)
-        if isinstance(component.generator, Generator):
-            component.generator.carrier.copy_(component.content.carrier())
 
     def step(self, batch: Batch) -> Terms:
         """One step of the critic and, when they are due, one of the generator and the siamese.
@@ -201,8 +199,7 @@ class MelGANVCObjective(Objective):
 
     def _made(self, batch: Batch) -> Tensor:
         """Crops converted piece by piece and put together again, in the network's units `[B, M, N]`."""
-        pieces = self._cut(self.component.scaling(batch.features))
-        return self._put_together(self._generator(pieces.flatten(0, 1)))
+        return self._put_together(self._generator(self.component.given(self._cut(batch.features).flatten(0, 1))))
 
     def _cut(self, crops: Tensor) -> Tensor:
         """`[B, M, N]` to the pieces `[B, P, M, n]`."""
@@ -225,7 +222,7 @@ class MelGANVCObjective(Objective):
             travel, margin = self._travel(self._cut(self.component.scaling(one.batch.features)), self._cut(made))
             weighted |= {"travel": (config.travel_weight, travel), "margin": (config.travel_weight, margin)}
         if config.identity_weight:
-            kept = self._put_together(self._generator(self._cut(one.real).flatten(0, 1)))
+            kept = self._made(dataclasses.replace(one.batch, features=self.component.scaling.inverse(one.real)))
             weighted["identity"] = (config.identity_weight, (kept - one.real).abs().mean())
         if config.content_weight:
             gap = self.component.content(self.component.scaling.inverse(made), one.batch.features)

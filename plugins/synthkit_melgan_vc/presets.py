@@ -39,6 +39,8 @@ class Preset:
     siamese_spectral: bool
     residual: bool
     """Whether the generator makes the difference that conversion makes, rather than all of it."""
+    carries: bool
+    """Whether pieces are moved, before the generator sees them, to the bands in which the target's sounds lie."""
     travel_weight: float
     margin: float
     """Least distance of the siamese's two embeddings."""
@@ -73,6 +75,7 @@ _MELGAN_VC = Preset(
     spectral=True,
     siamese_spectral=False,
     residual=False,
+    carries=False,
     travel_weight=10.0,
     margin=2.0,
     margin_power=2,
@@ -97,6 +100,7 @@ _LIGHT = Preset(
     spectral=False,
     siamese_spectral=False,
     residual=True,
+    carries=True,
     travel_weight=0.5,
     margin=2.0,
     margin_power=2,
@@ -104,7 +108,7 @@ _LIGHT = Preset(
     content_weight=6.0,
     every=1,
     learning_rate=1e-3,
-    critic_learning_rate=1e-3,
+    critic_learning_rate=3e-4,
     betas=(0.5, 0.9),
 )
 _TRAVELGAN = Preset(
@@ -121,6 +125,7 @@ _TRAVELGAN = Preset(
     spectral=True,
     siamese_spectral=True,
     residual=False,
+    carries=False,
     travel_weight=10.0,
     margin=10.0,
     margin_power=1,
