@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from synthkit._stages.evaluation.statistics import LEVEL, estimate, share_interval
-from synthkit._stages.report.words import figure, measured, plural
+from synthkit._stages.report.words import measured, plural
 from synthkit.audio import Audio
 
 Role = Literal["converted", "vocoded", "source", "target"]
@@ -134,11 +134,24 @@ def with_interval(found: Figure | None, unit: str) -> tuple[str, str]:
 
     >>> with_interval(Figure(value=0.95, low=0.76, high=0.99, clips=20), "of clips")
     ('95.0%', '76.0% to 99.0%')
+    >>> with_interval(Figure(value=-0.0123, low=-0.2, high=0.1, clips=20), "")
+    ('−0.01', '−0.20 to 0.10')
     """
     if found is None:
-        return figure(None), ""
-    value, low, high = (measured(it, unit)[0] for it in (found.value, found.low, found.high))
+        return shown(None, unit), ""
+    value, low, high = (shown(it, unit) for it in (found.value, found.low, found.high))
     return value, "" if low == high else f"{low} to {high}"
+
+
+def shown(value: float | None, unit: str = "") -> str:
+    """A share as a percentage, anything else with two decimals.
+
+    >>> [shown(value) for value in (0.999, -0.001, 12.346, None)], shown(0.5, "of clips")
+    (['1.00', '0.00', '12.35', '–'], '50.0%')
+    """
+    if value is None or unit.startswith("of "):
+        return measured(value, unit)[0]
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: there is no −0.00
 
 
 def sentences(conversion: Conversion) -> Iterator[str]:
@@ -156,7 +169,7 @@ def sentences(conversion: Conversion) -> Iterator[str]:
             else "nobody can tell the seams"
         )
         side = "above" if seams > 0 else "below"
-        yield f"Where its pieces meet, jumps lie {figure(abs(seams))} dB {side} those elsewhere: {told}."
+        yield f"Where its pieces meet, jumps lie {shown(abs(seams))} dB {side} those elsewhere: {told}."
 
 
 def _style(conversion: Conversion) -> Iterator[str]:
@@ -165,10 +178,10 @@ def _style(conversion: Conversion) -> Iterator[str]:
     if made is None or alone is None or real is None:
         return
     share, interval = with_interval(made, "of clips")
-    others = f"of {conversion.source} through the vocoder alone {measured(alone, 'of clips')[0]}"
+    others = f"of {conversion.source} through the vocoder alone {shown(alone, 'of clips')}"
     yield (
         f"{share} of {plural(conversion.converted, 'converted clip')} are taken for {conversion.target} ({interval}); {others}, and "
-        f"of real {conversion.target} {measured(real, 'of clips')[0]}."
+        f"of real {conversion.target} {shown(real, 'of clips')}."
     )
     if real - alone < _SOUND:
         yield "What judges them hardly tells the two apart itself, so that this says little."
@@ -179,10 +192,10 @@ def _content(conversion: Conversion) -> Iterator[str]:
         made, alone, other = (conversion.value(row, role) for role in ("converted", "vocoded", "target"))
         if made is None or alone is None or other is None:
             continue
-        share = f", so {measured(made / alone, 'of it')[0]} of what could be kept" if alone > 0 and made > 0 else ""
+        share = f", so {shown(made / alone, 'of it')} of what could be kept" if alone > 0 and made > 0 else ""
         yield (
-            f"Their {what} correlates with the source’s by {figure(made)}; by {figure(alone)} through the vocoder alone{share}. A random "
-            f"clip of {conversion.target} has {figure(other)}."
+            f"Their {what} correlates with the source’s by {shown(made)}; by {shown(alone)} through the vocoder alone{share}. A random "
+            f"clip of {conversion.target} has {shown(other)}."
         )
 
 
@@ -190,8 +203,8 @@ def _identity(conversion: Conversion) -> Iterator[str]:
     made, alone, other = (conversion.value("identity", role) for role in ("converted", "vocoded", "target"))
     if made is None or alone is None:
         return
-    beside = "" if other is None else f"; another such clip is {figure(other)} dB away"
+    beside = "" if other is None else f"; another such clip is {shown(other)} dB away"
     yield (
-        f"Clips that are {conversion.target} already change by {figure(made)} dB, and by {figure(alone)} dB through the vocoder "
+        f"Clips that are {conversion.target} already change by {shown(made)} dB, and by {shown(alone)} dB through the vocoder "
         f"alone{beside}."
     )

@@ -90,7 +90,7 @@ _CONTENT = (
     ),
     _Measure(
         "chroma",
-        "Distance from the source's notes, in whatever octave: 0 the same, 1 none in common.",
+        "Distance from the source's notes, in whatever octave: 0 the same, 1 none in common, as in some other keys.",
         "lower",
         lambda source, made: content.chroma_distance(source.notes, made.notes, source.notes_hz),
     ),
