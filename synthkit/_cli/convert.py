@@ -48,7 +48,7 @@ def command(
     """Turn the sound INPUT into another kind of sound, OUTPUT, with the converter of RUN (a run or checkpoint folder).
 
     INPUT is any sound file; OUTPUT ends in .wav, .flac, .ogg or .aiff and is replaced where it exists. Channels and length are
-    kept. With a vocoder that works on frames as they come (a trained MelGAN), a sound of any length needs little memory.
+    kept, and a sound of any length needs little memory.
     """
     check_target(source, target)
     from synthkit._run.checkpoint import load_component

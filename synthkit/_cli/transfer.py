@@ -27,7 +27,7 @@ WEIGHT = click.FloatRange(min=0)
 @click.option(
     "--part",
     type=click.Choice(["vocoder", "model", "converter"]),
-    help="Whose critic, where several parts of RUN learned.  [default: the model's or converter's, else the vocoder's]",
+    help="Whose critic, where several parts of RUN learned.  [default: the first's that hears whole sounds]",
 )
 @click.option("--content-weight", default=1.0, show_default=True, type=WEIGHT, help="More keeps more of CONTENT.")
 @click.option("--style-weight", default=10.0, show_default=True, type=WEIGHT, help="More takes more of STYLE.")
@@ -74,8 +74,8 @@ def command(
 ) -> None:
     """Change the sound CONTENT into OUTPUT until the trained critic of RUN hears the style of the sound STYLE in it.
 
-    Nothing has to be trained on the two: any run that learned against a critic will do, such as that of a MelGAN or a converter.
-    OUTPUT is as long as CONTENT, with as many channels; it ends in .wav, .flac, .ogg or .aiff and is replaced where it exists.
+    Nothing has to be trained on the two: any run will do that learned against a critic of whole sounds, such as that of a MelGAN or a
+    converter. OUTPUT is as long as CONTENT, with as many channels; it ends in .wav, .flac, .ogg or .aiff and is replaced where it exists.
     """
     for source in (content, style):
         check_target(source, target)

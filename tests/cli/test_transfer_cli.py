@@ -143,6 +143,18 @@ def test_a_long_sound_goes_in_windows(run: Path, tmp_path: Path) -> None:
     assert [step for step, _ in told] == sorted(step for step, _ in told)
 
 
+def test_the_first_part_that_hears_whole_sounds_is_taken(make_run: Callable[[str], Path]) -> None:
+    model = "model: {use: spectrogram-gan, width: 0.02}\n"
+    learning = "  - {part: model, steps: 1, batch: 2, crop_seconds: 0.7430, device: cpu, evaluate_items: 2}\n"
+    recipe = RECIPE.replace("converter: {use: melgan-vc, source: melody, target: bells, channels: 4}\n", model)
+    recipe = recipe.replace("preset: melgan}", "preset: melgan, n_mels: 64}").replace("seconds: 1.0", "seconds: 2.0")
+    lines = [learning if "part: converter" in line else line for line in recipe.splitlines(keepends=True)]
+    both = make_run("".join(lines))
+    assert load_ear(both, None, Catalog.discover(), torch.device("cpu"), vocoder=None, say=str).name == "melgan"
+    with pytest.raises(synthkit.CheckpointError, match=r"'spectrogram-gan' of .* learned without a critic"):
+        load_ear(both, "model", Catalog.discover(), torch.device("cpu"), vocoder=None, say=str)
+
+
 def test_what_cannot_be_is_a_sentence(run: Path, make_run: Callable[[str], Path], tmp_path: Path) -> None:
     content, style, out = clip(tmp_path / "a.wav", 0.3, 440), clip(tmp_path / "b.wav", 0.3, 600), tmp_path / "out.wav"
     alone = make_run(ALONE)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from synthkit import dsp
 from synthkit._catalog import Catalog
-from synthkit._recipe.model import Part
+from synthkit._recipe.model import PARTS, Part
 from synthkit._run.checkpoint import load_objective
 from synthkit._run.damage import Say
 from synthkit._run.folder import RunFolder
@@ -95,15 +95,23 @@ def load_ear(
 ) -> Ear:
     """The critic that a part of a run learned against, and the vocoder that makes its features heard.
 
+    Where no part is named, it is the first one's whose critic hears whole sounds.
+
     Raises:
         RunError, CheckpointError: there is no such run or part, or it learned without a critic that hears.
         ConfigError: a vocoder for a critic that hears samples.
         SpecMismatch: the vocoder's features are others.
     """
-    objective, meta = load_objective(find_checkpoint(run, part, say, learning=True), catalog, device)
+    deaf: list[str] = []
+    trained = [one for one in reversed(PARTS) if RunFolder(run).newest(one)]  # what makes features first, as everywhere
+    for one in [part] if part or not trained else trained:
+        objective, meta = load_objective(find_checkpoint(run, one, say, learning=True), catalog, device)
+        if objective.hears is not None:
+            break
+        deaf.append(repr(meta["component"]))
+    else:
+        raise CheckpointError(f"{' and '.join(deaf)} of {str(run)!r} learned without a critic that hears whole sounds")
     component, name = objective.component, str(meta["component"])
-    if objective.hears is None:
-        raise CheckpointError(f"{name!r} of {str(run)!r} learned without a critic that hears whole sounds")
     if objective.hears == "samples":
         if vocoder is not None:
             raise ConfigError(f"the critic of {name!r} hears sound itself, so there is nothing for a vocoder to make")
