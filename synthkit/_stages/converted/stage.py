@@ -71,7 +71,7 @@ def judge_converter(case: ConverterCase, catalog: Catalog, reporter: Reporter) -
     for name, held in zip(labels, (source, target), strict=True):
         if not held or not any(crop.label == name for crop in learned):
             raise DatasetError(
-                f"a converter is judged by real clips: there must be some of {name!r} to learn from, and some in validation or test"
+                f"clips of {name!r} are needed in the train split, to learn what they sound like, and in validation or test, to judge by"
             )
     embedding = learned_embedding(case.embedding, converter.spec, at_one_level(learned), catalog, reporter)
     with reporter.task("convert", len(case.voices) * 2 * (len(source) + len(target))) as task:
