@@ -63,8 +63,7 @@ def test_conversion_moves_towards_the_target_and_keeps_what_happens() -> None:
     early = {name: sum(values[:20]) / 20 for name, values in terms.items()}
     late = {name: sum(values[-20:]) / 20 for name, values in terms.items()}
     assert late["critic"] < 0.95 * objective.undecided()["critic"]  # it tells the two apart better than by chance
-    for name in ("travel", "identity"):
-        assert late[name] < early[name], name
+    assert late["travel"] < early["travel"]
 
     given, real = clips()[source], clips()[target]
     made = component.convert(given)
@@ -72,8 +71,8 @@ def test_conversion_moves_towards_the_target_and_keeps_what_happens() -> None:
     def spectrum_apart(x: Tensor) -> float:
         return float((x.mean(dim=(0, 2)) - real.mean(dim=(0, 2))).abs().mean())
 
-    assert spectrum_apart(made) < 0.75 * spectrum_apart(given)
+    assert spectrum_apart(made) < 0.4 * spectrum_apart(given)
     assert followed(made, given) > 0.75
     assert followed(made.roll(1, 0), given) < 0.4
     kept = component.convert(real)
-    assert float((kept - real).abs().mean()) < float((made - given).abs().mean())
+    assert float((kept - real).abs().mean()) < 0.4 * float((made - given).abs().mean())
