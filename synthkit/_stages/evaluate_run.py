@@ -120,7 +120,7 @@ def evaluate_run(
     assert isinstance(made_by, GenerativeModel | Converter)
     found = find_voices(vocoders, run, made_by, catalog, say=reporter.warn)
     offered, config = catalog.configure("embedding", embedding, {})
-    asked: dict[str, Any] = {
+    asked = {
         "name": str(meta["component"]),
         "voices": tuple((voice.name, voice.vocoder) for voice in found),
         "prepared": prepared,
@@ -129,13 +129,7 @@ def evaluate_run(
         "seconds": seconds,
         "seed": seed,
     }
-    if isinstance(made_by, Converter):
-        share = 1.0 if strength is None else strength
-        judgement: AnyJudgement = judge_converter(
-            ConverterCase(converter=made_by, strength=share, **asked), catalog, reporter
-        )
-    else:
-        judgement = judge(Case(model=made_by, **asked), catalog, reporter)
+    judgement = _judge(made_by, asked, 1.0 if strength is None else strength, catalog, reporter)
     evaluation = RunEvaluation(
         folder=folder,
         run=run.path,
@@ -145,6 +139,14 @@ def evaluate_run(
     write_json(evaluation.file, evaluation.to_json())
     write_text(evaluation.page, _page(evaluation, str(prepared.dataset.get("name") or "")))
     return evaluation
+
+
+def _judge(
+    made_by: GenerativeModel | Converter, asked: dict[str, Any], strength: float, catalog: Catalog, reporter: Reporter
+) -> AnyJudgement:
+    if isinstance(made_by, Converter):
+        return judge_converter(ConverterCase(converter=made_by, strength=strength, **asked), catalog, reporter)
+    return judge(Case(model=made_by, **asked), catalog, reporter)
 
 
 def _page(evaluation: RunEvaluation, data: str) -> str:

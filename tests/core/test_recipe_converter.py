@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
+import synthkit
 from synthkit._catalog import Catalog
 from synthkit._recipe.load import load_recipe
 from synthkit._recipe.model import Recipe
 from synthkit._run.checkpoint import load_component
 from synthkit._run.folder import RunFolder, read_json, read_meta
+from synthkit._stages.converted.findings import Conversion
 from synthkit._stages.pipeline import run_recipe
 from synthkit.audio import read
 from synthkit.config import ConverterConfig
@@ -184,3 +186,13 @@ def test_its_training_goes_on_from_where_it_stands(
         assert newest is not None
         sums.append(read_meta(newest)["files"]["generator.safetensors"])
     assert sums[0] == sums[1]
+
+
+def test_it_is_judged_from_python(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHKIT_CACHE", str(run.path.parent / "cache"))
+    found = synthkit.evaluate(run.path, output=tmp_path, count=1, seconds=0.4, strength=0.0).judgement
+    assert isinstance(found, Conversion)
+    assert found.value("onsets", "converted") == found.value("onsets", "vocoded")
+    assert found.value("onsets", "source") == pytest.approx(1.0)
+    assert (tmp_path / "evaluation.html").is_file()
+    assert found.to_json()["rows"] == read_json(tmp_path / "evaluation.json")["rows"]
