@@ -41,7 +41,9 @@ class PathGenerator(nn.Module):
         self._start = (width, math.ceil(n_mels / 2**stages))
         self.first = nn.Conv1d(step + style + classes, math.prod(self._start), _REACH)
         widths = [max(1, width // 2**stage) for stage in range(stages)]
-        self.norms = nn.ModuleList(_ToldNorm(channels, style + classes) for channels in widths)
+        self.norms = nn.ModuleList(
+            _ToldNorm(channels, self._start[1] * 2**stage, style + classes) for stage, channels in enumerate(widths)
+        )
         self.rises = nn.ModuleList(_twice_as_large(before, after) for before, after in pairwise([*widths, 1]))
         _initialise(self)
 
@@ -65,19 +67,21 @@ class PathGenerator(nn.Module):
 
 
 class _ToldNorm(nn.Module):
-    """Batch normalisation whose gain and level of each channel follow from what the whole clip is (de Vries et al. 2017, for labels;
-    Chen et al. 2019, for noise). Told in the first picture alone, the label of a short training is a tint and no kind of its own."""
+    """Batch normalisation whose gain and level follow from what the whole clip is (de Vries et al. 2017, for labels; Chen et al. 2019, for
+    noise), row by row: lines that go on through time, which convolutions learn late, are drawn at once."""
 
-    def __init__(self, channels: int, told: int) -> None:
+    def __init__(self, channels: int, rows: int, told: int) -> None:
         super().__init__()
+        self._size = (2 * channels, rows)
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.told = nn.Conv2d(told, 2 * channels, 1)
+        self.told = nn.Conv2d(told, 2 * channels * rows, 1)
 
     def forward(self, picture: Tensor, whole: Tensor) -> Tensor:
         """A picture `[B, C, M, N]` and what the clip is `[B, told]`."""
-        gain, level = self.told(whole[:, :, None, None]).chunk(2, dim=1)
-        told: Tensor = self.norm(picture) * (1 + gain) + level
-        return told
+        told = self.told(whole[:, :, None, None]).squeeze(3).unflatten(1, self._size)
+        gain, level = told.chunk(2, dim=1)
+        heard: Tensor = self.norm(picture) * (1 + gain) + level
+        return heard
 
 
 def _twice_as_large(before: int, after: int) -> nn.Module:

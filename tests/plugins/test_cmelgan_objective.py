@@ -117,7 +117,7 @@ def trained(game: str, steps: int, **changes: Any) -> tuple[CMelGANObjective, Av
 
 @pytest.fixture(scope="module")
 def learned() -> tuple[CMelGANObjective, Average]:
-    return trained("default", 700, learning_rate=1e-3, critic_learning_rate=5e-4)
+    return trained("default", 700, learning_rate=1e-3, critic_learning_rate=5e-4, r1_weight=1.0)
 
 
 def test_a_rising_tone_rises_and_a_falling_one_falls(learned: tuple[CMelGANObjective, Average]) -> None:
