@@ -1,6 +1,7 @@
 """What happens in a clip, whatever it is played on: how loud it is and how high it lies, moment by moment.
 
-Not in the papers. From a few clips TraVeL alone finds bells that ring when notes are played, but not higher where these are higher.
+Not in the papers. From the minutes that learn on a CPU, TraVeL alone finds bells that ring when notes are played, but not higher ones
+where the notes are higher: the easiest bell keeps whichever partials of a note lie where bells lie.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
 
 
 class Content(nn.Module):
-    """How little what was made follows its source: the source's high moments should be the target's high ones.
+    """Where the sounds of the source and of the target lie, so that what is high for the one becomes what is high for the other.
 
-    So voice conversion carries the fundamental frequency over, by its mean and deviation in either voice (Liu et al. 2007): what
-    lies one deviation above the source's mean shall lie one above the target's. The same height thus becomes the same height in
-    every piece, which a correlation within the piece does not ask for. Until it is fitted, heights shall stay as they are.
+    So voice conversion carries the fundamental frequency over, by its mean and deviation in either voice (Liu et al. 2007): what lies
+    one deviation above the source's mean comes to lie one above the target's. `carry` moves a clip there, and called with two clips it
+    says how little one follows the other. The map is one for all pieces, which no correlation within a piece asks for. Until it is
+    fitted nothing moves.
     """
 
     mean: Tensor

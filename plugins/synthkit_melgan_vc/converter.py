@@ -115,7 +115,8 @@ class MelGANVC(Converter):
 
     def given(self, cut: Tensor) -> Tensor:
         """What the generator sees of pieces `[B, M, length]`: in its own units, and carried where the preset carries."""
-        return self.scaling(self.content.carry(cut) if self.system.carries else cut)
+        seen: Tensor = self.scaling(self.content.carry(cut) if self.system.carries else cut)
+        return seen
 
     @torch.no_grad()
     def _converted(self, cut: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ _LIGHT = Preset(
     travel_weight=0.5,
     margin=2.0,
     margin_power=2,
-    identity_weight=0.1,
+    identity_weight=0.2,
     content_weight=6.0,
     every=1,
     learning_rate=1e-3,
-    critic_learning_rate=3e-4,
+    critic_learning_rate=1e-3,
     betas=(0.5, 0.9),
 )
 _TRAVELGAN = Preset(
