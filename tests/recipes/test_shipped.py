@@ -25,7 +25,7 @@ def catalog() -> Catalog:
 
 
 def test_all_of_them_are_found(root: Path) -> None:
-    assert len(RECIPES) == 21
+    assert len(RECIPES) == 26
     assert set(RECIPES) == set((root / "recipes").glob("*.y*ml"))
 
 
