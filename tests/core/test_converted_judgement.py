@@ -210,7 +210,7 @@ def test_seams_are_measured_where_they_are_told_and_unrest_elsewhere(prepared: P
     told, untold = judged(prepared, Pieced(told=True)), judged(prepared, Pieced(told=False))
     assert value(told, "seams") > 6
     assert abs(value(told, "seams", "source")) < 5  # of six clips
-    assert any("the seams can be told" in text for text in sentences(told))
+    assert any("the seams stand out" in text for text in sentences(told))
     assert value(untold, "unrest") > 1
     assert "unrest" not in [row.name for row in told.rows]
 

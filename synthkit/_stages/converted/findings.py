@@ -17,7 +17,7 @@ Better = Literal["higher", "lower", "zero"]
 _SOUND = 0.6
 """A judge that takes real clips of the target for it more often than those of the source by less than this says little of style."""
 _TELLS = 1.0
-"""Seams whose jumps lie so many dB above others can be told."""
+"""Seams whose jumps lie so many dB above others stand out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +162,11 @@ def sentences(conversion: Conversion) -> Iterator[str]:
     seams = conversion.value("seams", "converted")
     if seams is not None:
         told = (
-            "the seams can be told"
+            "the seams stand out"
             if seams > _TELLS
             else "it is smoother there"
             if seams < -_TELLS
-            else "nobody can tell the seams"
+            else "the seams do not stand out"
         )
         side = "above" if seams > 0 else "below"
         yield f"Where its pieces meet, jumps lie {shown(abs(seams))} dB {side} those elsewhere: {told}."
