@@ -41,10 +41,10 @@ def courses(features: Tensor, spec: FeatureSpec) -> tuple[Tensor, Tensor]:
 class Content(nn.Module):
     """Where the sounds of the source and of the target lie, so that what is high for the one becomes what is high for the other.
 
-    So voice conversion carries the fundamental frequency over, by its mean and deviation in either voice (Liu et al. 2007): what lies
-    one deviation above the source's mean comes to lie one above the target's. `carry` moves a clip there, and called with two clips it
-    says how little one follows the other. The map is one for all pieces, which no correlation within a piece asks for. Until it is
-    fitted nothing moves.
+    So voice conversion carries the fundamental frequency over (Liu et al. 2007), but all bands are moved by as many, the difference of
+    the mean heights: stretched to the target's deviation too, partials get broader than any of the target's. `carry` moves a clip
+    there, and called with two clips it says how little one follows the other. The move is one for all pieces, which no correlation
+    within a piece asks for. Until it is fitted nothing moves.
     """
 
     mean: Tensor
@@ -56,18 +56,20 @@ class Content(nn.Module):
         silence, _ = courses(torch.full((1, spec.n_mels, 1), spec.silence), spec)
         self._audible = float(silence) + 1.0  # where the floor of all bands is not most of the energy
         self.register_buffer("mean", torch.zeros(2))
-        self.register_buffer("deviation", torch.ones(2))
+        self.register_buffer("deviation", torch.ones(()))
 
     @torch.no_grad()
     def fit(self, domains: Sequence[Tensor]) -> None:
-        """The mean and deviation of the heights of the source's and of the target's crops, `[B, M, N]` each."""
+        """The mean heights of the source's and of the target's crops, `[B, M, N]` each, and the geometric mean of their deviations."""
+        deviations = []
         for place, features in enumerate(domains):
             loudness, height = courses(features.double(), self._spec)
             weight = self._heard(loudness)
             total = weight.sum().clamp(min=_TINY)
             mean = (weight * height).sum() / total
             self.mean[place] = mean
-            self.deviation[place] = ((weight * (height - mean).square()).sum() / total).sqrt().clamp(min=1.0)
+            deviations.append(((weight * (height - mean).square()).sum() / total).sqrt().clamp(min=1.0))
+        self.deviation.copy_(torch.stack(deviations).log().mean().exp())
 
     @torch.no_grad()
     def carry(self, features: Tensor) -> Tensor:
@@ -87,15 +89,14 @@ class Content(nn.Module):
             loudness, height = courses(features, self._spec)
             weight = self._heard(loudness)
             likelier = (self._units(height, 1).square() - self._units(height, 0).square()) / 2
-            likelier = likelier + (self.deviation[1] / self.deviation[0]).log()
             share = ((weight * likelier).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)).sigmoid()
             return torch.lerp(features, self._carrier() @ (features - silence) + silence, share[:, None, None])
 
     def _carrier(self) -> Tensor:
         """What each band of what is carried has of each band, `[M, M]`."""
         bands = torch.arange(self._spec.n_mels, device=self.mean.device, dtype=self.mean.dtype)
-        place = self.mean[0] + (bands - self.mean[1]) * self.deviation[0] / self.deviation[1]
-        return (1 - (place[:, None] - bands).abs()).clamp(min=0)
+        moved = bands + self.mean[1] - self.mean[0]
+        return (1 - (bands[:, None] - moved).abs()).clamp(min=0)
 
     def forward(self, made: Tensor, source: Tensor) -> Tensor:
         """The mean of two gaps between features `[B, M, N]`: 1 less the correlation of loudness, and how far heights are apart, in
@@ -110,7 +111,7 @@ class Content(nn.Module):
             return (_uncorrelated(loud, wanted).mean() + (weight * high).sum(dim=1).mean()) / 2
 
     def _units(self, height: Tensor, place: int) -> Tensor:
-        return (height - self.mean[place]) / self.deviation[place]
+        return (height - self.mean[place]) / self.deviation
 
     def _heard(self, loudness: Tensor) -> Tensor:
         """How much each frame counts by its loudness beside the loudest of its crop, 0 to 1: `[B, N]`; none of silence does."""

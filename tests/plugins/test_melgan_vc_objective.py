@@ -275,8 +275,8 @@ def test_what_is_high_for_the_source_becomes_what_is_high_for_the_target() -> No
 
     content = Content(SPEC)
     source = notes(4, 6, 8)
-    content.fit([source, notes(14, 18, 22)])
-    right, same, turned = (float(content(made, source)) for made in (notes(14, 18, 22), source, notes(22, 18, 14)))
+    content.fit([source, notes(16, 18, 20)])
+    right, same, turned = (float(content(made, source)) for made in (notes(16, 18, 20), source, notes(20, 18, 16)))
     assert right < 1e-3 < 0.3 < turned < same
     assert content.mean.tolist() == pytest.approx([6, 18], abs=0.1)
 
@@ -284,11 +284,11 @@ def test_what_is_high_for_the_source_becomes_what_is_high_for_the_target() -> No
 def test_what_lies_like_the_source_is_carried_and_what_lies_like_the_target_stays() -> None:
     content = Content(SPEC)
     content.mean.copy_(torch.tensor([6.0, 18.0]))
-    content.deviation.copy_(torch.tensor([1.0, 2.0]))
+    content.deviation.fill_(1.5)
     notes = torch.full((3, SPEC.n_mels, 24), SPEC.silence)
     notes[0, 6], notes[1, 7], notes[2, 20] = 0.0, -1.0, 0.0
     carried = content.carry(notes)
-    assert carried.argmax(dim=1)[:, 0].tolist() == [18, 20, 20]
+    assert carried.argmax(dim=1)[:, 0].tolist() == [18, 19, 20]
     assert carried.amax(dim=1)[:, 0].tolist() == pytest.approx([0, -1, 0], abs=0.1)
     silence = torch.full((1, SPEC.n_mels, 24), SPEC.silence)
     assert torch.allclose(content.carry(silence), silence, atol=1e-5)
