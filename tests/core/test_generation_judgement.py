@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -190,6 +191,13 @@ def test_the_vocoder_is_told_apart_from_the_model(prepared: Prepared) -> None:
     assert made is not None
     assert copies < made / 5
     assert [column.role for column in found.columns] == ["made", "copy", "real", "noise"]
+    told = next(row for row in found.rows if row.name == "label-accuracy")
+    values = dict(zip([column.name for column in found.columns], (0.4, 0.5, 1.0, 0.2), strict=True))
+    muffled = dataclasses.replace(found, rows=(dataclasses.replace(told, values=values),))
+    assert next(sentences(muffled)) == (
+        "40.0% of the new clips are taken for what they should be; of real ones 100%, and 50.0% once the same vocoder has made "
+        "them again."
+    )
 
 
 def test_a_model_without_labels_is_judged_by_all_clips_together(prepared: Prepared) -> None:

@@ -178,6 +178,9 @@ def _told(judgement: Judgement) -> Iterator[str]:
     chance = 1 / max(1, len(judgement.labels))
     share = measured(made, "of clips")[0]
     text = f"{share} of the new clips are taken for what they should be; of real ones {measured(real, 'of clips')[0]}"
+    copies = judgement.value("label-accuracy", "copy")
+    if copies is not None and copies < real:  # what the vocoder loses is not the model's fault
+        text += f", and {measured(copies, 'of clips')[0]} once the same vocoder has made them again"
     if made < 1.5 * chance:
         text += f". Guessing gives {measured(chance, 'of clips')[0]}: the model hardly follows its labels"
     yield f"{text}."
