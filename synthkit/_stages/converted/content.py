@@ -101,14 +101,20 @@ def pitch(picture: np.ndarray, hz: np.ndarray) -> np.ndarray:
 
 
 def _lines(picture: np.ndarray, hz: np.ndarray) -> np.ndarray:
-    """The picture on a scale of semitones, `[S, N]`: roots of amplitudes, so that faint partials count too; frames of length 1."""
+    """The picture on a scale of semitones, `[S, N]`: roots of amplitudes, so that faint partials count too; frames of length 1.
+
+    A line is the mean of the energy between it and its neighbours, for a high partial may be broad, and any one frequency in it faint.
+    """
     low, high = (12 * math.log2(value / 440) for value in (_PITCH_HZ[0], min(_PITCH_HZ[1], hz[-1])))
-    place = np.interp(440 * 2 ** (np.arange(low, high, _STEP) / 12), hz, np.arange(len(hz)))
+    edges = 440 * 2 ** ((np.arange(low, high + _STEP, _STEP) - _STEP / 2) / 12)
+    energy = 10 ** (_heard(picture) / 10)
+    between = (energy[1:] + energy[:-1]) / 2 * np.diff(hz)[:, None]
+    place = np.interp(edges, hz, np.arange(len(hz)))
     below = np.minimum(place.astype(int), len(hz) - 2)
-    share = (place - below)[:, None]
-    lines = _heard(picture)[below] * (1 - share) + _heard(picture)[below + 1] * share
-    loudest = lines.max(0)
-    roots = np.where(lines > loudest - _CLEAR_DB, 10 ** ((lines - loudest) / 40), 0.0)
+    up_to = np.pad(between.cumsum(0), ((1, 0), (0, 0)))[below] + (place - below)[:, None] * between[below]
+    lines = np.diff(up_to, axis=0) / np.diff(edges)[:, None]
+    roots = (lines / lines.max(0)) ** 0.25
+    roots[roots < 10 ** (-_CLEAR_DB / 40)] = 0.0
     unit: np.ndarray = roots / np.linalg.norm(roots, axis=0)
     return unit
 
