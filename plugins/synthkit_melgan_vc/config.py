@@ -37,8 +37,10 @@ class MelGANVCConfig(ConverterConfig):
     """Whether a piece is first moved to the bands in which the target's sounds lie, as voice conversion moves the pitch, so that the
     generator changes what it is played on; what the target already is stays. Not in the papers."""
     overlap_frames: int | None = Field(default=None, ge=0)
-    """Frames over which one converted piece fades into the next, at most half of a piece; null: a third of one. With 0 the pieces
-    stand side by side, as published."""
+    """Frames over which one converted piece fades into the next, at most half of what is kept of one; null: a third of a piece. With 0,
+    and no context, the pieces stand side by side, as published."""
+    context_frames: int | None = Field(default=None, ge=0)
+    """Frames at both ends of a piece that are heard when it is converted, and not kept; null: a sixth of a piece."""
     gate_silence: bool = True
     """Leave frames in which nothing sounds (every band at the floor) as they are, so that silence in gives silence out however little
     the network was trained."""
@@ -52,8 +54,12 @@ class MelGANVCConfig(ConverterConfig):
             raise ValueError(
                 f"piece_frames must be {-(-PATCH // system.pieces // 4) * 4} or more, so that there are patches to judge"
             )
-        if self.overlap > system.piece_frames // 2:
-            raise ValueError(f"overlap_frames is at most half of a piece, {system.piece_frames // 2} frames")
+        kept = system.piece_frames - 2 * self.context
+        if kept < 1 or self.overlap > kept // 2:
+            raise ValueError(
+                f"overlap_frames is at most half of what is kept of a piece: of {system.piece_frames} frames the context_frames, "
+                f"{self.context}, at both ends are not"
+            )
         return self
 
     @property
@@ -69,6 +75,11 @@ class MelGANVCConfig(ConverterConfig):
     def overlap(self) -> int:
         """Frames over which one converted piece fades into the next."""
         return self.system.piece_frames // 3 if self.overlap_frames is None else self.overlap_frames
+
+    @property
+    def context(self) -> int:
+        """Frames at both ends of a piece that are heard and not kept."""
+        return self.system.piece_frames // 6 if self.context_frames is None else self.context_frames
 
     def check_spec(self, spec: FeatureSpec) -> None:
         """Raise `ConfigError` where features are linear, or have bands that the pictures of a preset cannot have.

@@ -19,6 +19,8 @@ _FAINT = 1e-2
 """Energy beside that of the loudest frame, below which a frame counts less and less."""
 _NEAR = 0.25
 """Heights that are this near to each other, in deviations, are hardly drawn nearer."""
+_CERTAIN = 20.0
+"""Of a listener, as the logarithm of a ratio."""
 _TINY = 1e-8
 
 
@@ -72,25 +74,31 @@ class Content(nn.Module):
         self.deviation.copy_(torch.stack(deviations).log().mean().exp())
 
     @torch.no_grad()
-    def carry(self, features: Tensor) -> Tensor:
+    def evidence(self, features: Tensor) -> Tensor:
+        """By how much the heights of `[B, M, N]` are likelier the source's than the target's: the logarithm of the ratio, `[B]`."""
+        with torch.autocast(features.device.type, enabled=False):
+            loudness, height = courses(features.float(), self._spec)
+            weight = self._heard(loudness)
+            likelier = (self._units(height, 1).square() - self._units(height, 0).square()) / 2
+            return (weight * likelier).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
+
+    @torch.no_grad()
+    def carry(self, features: Tensor, evidence: Tensor) -> Tensor:
         """Features `[B, M, N]` with their bands moved from where the source's sounds lie to where the target's do.
 
-        An item moves by the share in which its heights are likelier the source's than the target's, so that what is the target's
-        already stays; what comes to lie between two bands goes to both.
+        An item moves by the share that its `evidence` `[B]` gives, so that what is the target's already stays; what comes to lie
+        between two bands goes to both.
 
         >>> content = Content(FeatureSpec(sample_rate=8000, n_fft=256, hop_length=64, n_mels=4))
         >>> content.mean[1] = 2.0
         >>> features = torch.tensor([[[0.0], [-5.0], [-5.0], [-5.0]], [[-5.0], [-5.0], [0.0], [-5.0]]])
-        >>> content.carry(features)[..., 0].round().tolist()
+        >>> content.carry(features, content.evidence(features))[..., 0].round().tolist()
         [[-4.0, -5.0, -1.0, -5.0], [-5.0, -5.0, -1.0, -5.0]]
         """
         with torch.autocast(features.device.type, enabled=False):
             features, silence = features.float(), self._spec.silence
-            loudness, height = courses(features, self._spec)
-            weight = self._heard(loudness)
-            likelier = (self._units(height, 1).square() - self._units(height, 0).square()) / 2
-            share = ((weight * likelier).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)).sigmoid()
-            return torch.lerp(features, self._carrier() @ (features - silence) + silence, share[:, None, None])
+            moved = self._carrier() @ (features - silence) + silence
+            return torch.lerp(features, moved, evidence.sigmoid()[:, None, None])
 
     def _carrier(self) -> Tensor:
         """What each band of what is carried has of each band, `[M, M]`."""
@@ -117,6 +125,22 @@ class Content(nn.Module):
         """How much each frame counts by its loudness beside the loudest of its crop, 0 to 1: `[B, N]`; none of silence does."""
         beside = (loudness - loudness.amax(dim=1, keepdim=True)).exp() / _FAINT
         return beside.clamp(max=1.0) * (loudness > self._audible)
+
+
+class Listener:
+    """What the pieces of a clip have said so far of whose they are, one after the other: one high note of a melody is not a bell."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._told = torch.zeros(())
+
+    def __call__(self, pieces: Tensor) -> Tensor:
+        """The next pieces `[P, B, M, n]` to the evidence after each, `[P, B]`, at most `_CERTAIN`: a clip may go over to the other."""
+        found = []
+        for each in self._content.evidence(pieces.flatten(0, 1)).view(pieces.shape[:2]):
+            self._told = (self._told.to(each) + each).clamp(-_CERTAIN, _CERTAIN)
+            found.append(self._told)
+        return torch.stack(found)
 
 
 def _uncorrelated(one: Tensor, other: Tensor) -> Tensor:

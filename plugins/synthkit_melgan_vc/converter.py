@@ -14,7 +14,7 @@ from synthkit.sampling import evaluating
 from synthkit.scaling import FeatureScaling
 from synthkit.specs import FeatureSpec
 from synthkit_melgan_vc.config import MelGANVCConfig
-from synthkit_melgan_vc.content import Content
+from synthkit_melgan_vc.content import Content, Listener
 from synthkit_melgan_vc.network import Generator
 from synthkit_melgan_vc.pieces import AT_ONCE, Pieces
 from synthkit_melgan_vc.unet import UNetGenerator
@@ -85,12 +85,14 @@ class MelGANVC(Converter):
     @property
     def latency_frames(self) -> int:
         """The rest of the piece that a frame begins."""
-        return self.system.piece_frames - 1
+        return self.system.piece_frames - 1 - self.config.context
 
     def seams(self, frames: int) -> Sequence[int]:
-        """Where each piece begins, and the frames over which it is faded in."""
-        step, fading = self.system.piece_frames - self.config.overlap, range(self.config.overlap + 1)
-        return [start + more for start in range(step, frames, step) for more in fading if start + more < frames]
+        """Where each piece begins to be heard, and where the one before it is heard no longer."""
+        overlap = self.config.overlap
+        step = self.system.piece_frames - 2 * self.config.context - overlap
+        found = {start + more for start in range(step, frames, step) for more in (0, overlap)}
+        return sorted(seam for seam in found if seam < frames)
 
     def stream(
         self, frames: Iterable[Tensor], *, strength: float = 1.0, random: torch.Generator | None = None
@@ -102,10 +104,12 @@ class MelGANVC(Converter):
         """
         if not 0 <= strength <= 1:
             raise ConfigError(f"the strength of a conversion lies between 0 and 1, not at {strength:g}")
+        listener = Listener(self.content)
         pieces = Pieces(
-            lambda cut: torch.lerp(cut, self._converted(cut), strength),
+            lambda cut: torch.lerp(cut, self._converted(cut, listener), strength),
             length=self.system.piece_frames,
             overlap=self.config.overlap,
+            context=self.config.context,
         )
         for piece in frames:
             if piece.ndim != 3 or piece.shape[1] != self.spec.n_mels:
@@ -113,18 +117,19 @@ class MelGANVC(Converter):
             yield from pieces.give(piece)
         yield from pieces.end()
 
-    def given(self, cut: Tensor) -> Tensor:
-        """What the generator sees of pieces `[B, M, length]`: in its own units, and carried where the preset carries."""
-        seen: Tensor = self.scaling(self.content.carry(cut) if self.system.carries else cut)
+    def given(self, cut: Tensor, evidence: Tensor) -> Tensor:
+        """What the generator sees of pieces `[B, M, length]`: in its own units, and carried where the preset carries (`Content.carry`)."""
+        seen: Tensor = self.scaling(self.content.carry(cut, evidence) if self.system.carries else cut)
         return seen
 
     @torch.no_grad()
-    def _converted(self, cut: Tensor) -> Tensor:
-        """Pieces `[B, M, length]` converted; what is below the floor, where no sound is, is at the floor."""
+    def _converted(self, cut: Tensor, listener: Listener) -> Tensor:
+        """Pieces `[P, B, M, length]` converted; what is below the floor, where no sound is, is at the floor."""
+        given = self.given(cut.flatten(0, 1), listener(cut).flatten())
         with evaluating(self.generator):
-            values: Tensor = self.scaling.inverse(self.generator(self.given(cut)))
+            values: Tensor = self.scaling.inverse(self.generator(given)).view(cut.shape)
         made = dsp.compress(dsp.expand(values, self.spec), self.spec)
         if not self.config.gate_silence:
             return made
-        sounds = (dsp.expand(cut, self.spec) > self.spec.floor * SILENT_WITHIN).any(dim=1, keepdim=True)
+        sounds = (dsp.expand(cut, self.spec) > self.spec.floor * SILENT_WITHIN).any(dim=2, keepdim=True)
         return torch.where(sounds, made, cut)

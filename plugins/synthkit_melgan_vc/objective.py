@@ -199,7 +199,10 @@ class MelGANVCObjective(Objective):
 
     def _made(self, batch: Batch) -> Tensor:
         """Crops converted piece by piece and put together again, in the network's units `[B, M, N]`."""
-        return self._put_together(self._generator(self.component.given(self._cut(batch.features).flatten(0, 1))))
+        evidence = self.component.content.evidence(batch.features).repeat_interleave(self.component.system.pieces)
+        return self._put_together(
+            self._generator(self.component.given(self._cut(batch.features).flatten(0, 1), evidence))
+        )
 
     def _cut(self, crops: Tensor) -> Tensor:
         """`[B, M, N]` to the pieces `[B, P, M, n]`."""

@@ -73,7 +73,7 @@ def test_seams_are_faded_over_the_overlap() -> None:
     steps = iter(range(100))
 
     def rising(cut: Tensor) -> Tensor:
-        return cut * 0 + torch.tensor([float(next(steps)) for _ in cut])[:, None, None]
+        return cut * 0 + torch.tensor([float(next(steps)) for _ in cut])[:, None, None, None]
 
     frames = torch.zeros(1, 1, 20)
     faded = Pieces(rising, length=8, overlap=4)
@@ -83,6 +83,23 @@ def test_seams_are_faded_over_the_overlap() -> None:
     steps = iter(range(100))
     side = Pieces(rising, length=8, overlap=0)
     assert torch.cat([*side.give(frames), *side.end()], dim=-1)[0, 0].tolist() == [0.0] * 8 + [1.0] * 8 + [2.0] * 4
+
+
+@pytest.mark.parametrize("frames", [1, 5, 6, 7, 11, 40])
+def test_every_frame_is_heard_with_its_context(frames: int) -> None:
+    """Nothing of what stands at the ends of a piece is kept, also at the ends of a clip."""
+
+    def spoiled(cut: Tensor) -> Tensor:
+        made = cut.clone()
+        made[..., :2] = made[..., -2:] = float("nan")
+        return made
+
+    given = torch.randn(1, 3, frames)
+    pieces = Pieces(spoiled, length=12, overlap=3, context=2)
+    made = torch.cat(
+        [part for piece in given.split(4, dim=-1) for part in pieces.give(piece)] + list(pieces.end()), dim=-1
+    )
+    torch.testing.assert_close(made, given)
 
 
 def test_memory_does_not_grow_with_the_length() -> None:
@@ -168,7 +185,8 @@ def test_presets_fit_the_features_they_were_published_with(preset: Any, spec: st
         ({"piece_frames": 26}, "multiple of 4 for light"),
         ({"preset": "travelgan", "piece_frames": 48}, "multiple of 32 for travelgan"),
         ({"piece_frames": 8}, "piece_frames must be 12 or more"),
-        ({"overlap_frames": 13}, "at most half of a piece, 12 frames"),
+        ({"overlap_frames": 9}, "at most half of what is kept of a piece: of 24 frames the context_frames, 4,"),
+        ({"context_frames": 12}, "at most half of what is kept of a piece"),
         ({"presets": "light"}, "Extra inputs"),
     ],
 )

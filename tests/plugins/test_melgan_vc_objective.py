@@ -17,7 +17,7 @@ from synthkit.testing import battery
 from synthkit.testing.sounds import sounds
 from synthkit.training.engine import Engine, Numerics, seeded
 from synthkit_melgan_vc.config import MelGANVCConfig, MelGANVCObjectiveConfig
-from synthkit_melgan_vc.content import Content, courses
+from synthkit_melgan_vc.content import Content, Listener, courses
 from synthkit_melgan_vc.converter import MelGANVC
 from synthkit_melgan_vc.objective import MelGANVCObjective
 
@@ -287,11 +287,27 @@ def test_what_lies_like_the_source_is_carried_and_what_lies_like_the_target_stay
     content.deviation.fill_(1.5)
     notes = torch.full((3, SPEC.n_mels, 24), SPEC.silence)
     notes[0, 6], notes[1, 7], notes[2, 20] = 0.0, -1.0, 0.0
-    carried = content.carry(notes)
+    carried = content.carry(notes, content.evidence(notes))
     assert carried.argmax(dim=1)[:, 0].tolist() == [18, 19, 20]
     assert carried.amax(dim=1)[:, 0].tolist() == pytest.approx([0, -1, 0], abs=0.1)
     silence = torch.full((1, SPEC.n_mels, 24), SPEC.silence)
-    assert torch.allclose(content.carry(silence), silence, atol=1e-5)
+    assert torch.allclose(content.carry(silence, content.evidence(silence)), silence, atol=1e-5)
+
+
+def test_one_high_note_of_a_melody_is_carried_with_the_others() -> None:
+    content = Content(SPEC)
+    content.mean.copy_(torch.tensor([6.0, 18.0]))
+    content.deviation.fill_(3.0)
+    pieces = torch.full((12, 1, SPEC.n_mels, 24), SPEC.silence)
+    bands = [6, 16, 7, 5, *[18] * 8]  # the second note alone could be the target's; in the end it is the target that plays
+    for piece, band in zip(pieces, bands, strict=True):
+        piece[0, band] = 0.0
+    assert float(content.evidence(pieces[1])) < -5.0
+    heard = Listener(content)(pieces)[:, 0]
+    assert float(heard[:4].min()) > 2.0
+    assert float(heard[-1]) < -15.0
+    by_turns = Listener(content)
+    assert torch.equal(torch.cat([by_turns(some) for some in pieces.split(5)])[:, 0], heard)
 
 
 def test_silence_says_nothing_of_heights() -> None:
