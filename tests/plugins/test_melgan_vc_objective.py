@@ -299,7 +299,13 @@ def test_one_high_note_of_a_melody_is_carried_with_the_others() -> None:
     content.mean.copy_(torch.tensor([6.0, 18.0]))
     content.deviation.fill_(3.0)
     pieces = torch.full((12, 1, SPEC.n_mels, 24), SPEC.silence)
-    bands = [6, 16, 7, 5, *[18] * 8]  # the second note alone could be the target's; in the end it is the target that plays
+    bands = [
+        6,
+        16,
+        7,
+        5,
+        *[18] * 8,
+    ]  # the second note alone could be the target's; in the end it is the target that plays
     for piece, band in zip(pieces, bands, strict=True):
         piece[0, band] = 0.0
     assert float(content.evidence(pieces[1])) < -5.0
