@@ -51,18 +51,17 @@ def command(
     kept, and a sound of any length needs little memory.
     """
     check_target(source, target)
-    from synthkit._run.checkpoint import load_component
     from synthkit._run.device import pick_device
     from synthkit._run.folder import RunFolder
     from synthkit._stages.conversion import convert_stream
     from synthkit._stages.generate import find_voices
-    from synthkit._stages.loading import find_checkpoint
+    from synthkit._stages.loading import find_checkpoint, load_for_use
     from synthkit.audio import stream, write_blocks
     from synthkit.interfaces import Converter
 
     say = context.reporter.warn
     checkpoint = find_checkpoint(run, "converter", say)
-    converter, meta = load_component(checkpoint, context.catalog, pick_device(device))
+    converter, meta = load_for_use(checkpoint, context.catalog, pick_device(device), say=say)
     assert isinstance(converter, Converter)
     voice = find_voices([vocoder] if vocoder else [], RunFolder(run), converter, context.catalog, say=say)[0]
     facts = _facts(str(meta["component"]), converter, voice, strength, source, run)

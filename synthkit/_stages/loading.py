@@ -15,7 +15,7 @@ from synthkit._run.checkpoint import load_component
 from synthkit._run.damage import Say, best_good, damage
 from synthkit._run.folder import RunFolder, read_meta
 from synthkit._run.weights import learned_networks
-from synthkit.config import PartConfig
+from synthkit.config import Config, PartConfig
 from synthkit.errors import CheckpointError, ConfigError
 from synthkit.interfaces import Component, Vocoder
 from synthkit.offers import part_arguments
@@ -64,10 +64,10 @@ def _named(folder: Path, part: Part | None, learning: bool) -> Path:
 
 
 def load_for_use(
-    folder: Path, catalog: Catalog, device: torch.device | str = "cpu", *, say: Say
+    folder: Path, catalog: Catalog, device: torch.device | str = "cpu", config: Config | None = None, *, say: Say
 ) -> tuple[Component, dict[str, Any]]:
     """`load_component` for who wants to hear it: `say` is told which of its networks nothing has taught yet."""
-    component, meta = load_component(folder, catalog, device)
+    component, meta = load_component(folder, catalog, device, config)
     learned = learned_networks(meta)
     fresh = [name for name, network in component.networks.items() if name not in learned and _can_learn(network)]
     if fresh:
@@ -92,7 +92,7 @@ def load_vocoder(path: str | Path, catalog: Catalog, device: torch.device | str 
 def part_from(block: Block, origin: Origin, catalog: Catalog, device: torch.device | str, *, say: Say) -> Component:
     """A part with the weights of the run that its `from:` names. Raises `RunError` or `CheckpointError`."""
     folder = find_checkpoint(origin.path, block.part, say)
-    return load_component(folder, catalog, device, block.config)[0]
+    return load_for_use(folder, catalog, device, block.config, say=say)[0]
 
 
 def fresh_part(block: Block, spec: FeatureSpec, labels: tuple[str, ...], catalog: Catalog) -> Component:
