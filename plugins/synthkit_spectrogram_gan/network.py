@@ -81,7 +81,11 @@ class Critic(nn.Module):
             channels, size = layer.channels, layer.fall(size)
         self.first, self.fall = slots[0], nn.Sequential(*slots[1:])
         self.told = nn.Linear(labels, architecture.falls[0].channels, bias=False) if told_first else None
-        width = channels * math.prod(size) + (0 if told_first else labels)
+        width = channels * math.prod(size)
+        # One number among the 32,768 of `cgan`'s laid flat would hardly be heard, nor would its weights, which Adam moves no faster than
+        # others: the label is as loud as all of them together.
+        self._loudness = math.sqrt(width)
+        width += 0 if told_first else labels
         slots = []
         for hidden in architecture.hidden:
             slots += [nn.Linear(width, hidden), _ACTIVATIONS[architecture.fall_activation]()]
@@ -97,7 +101,7 @@ class Critic(nn.Module):
             heard = heard + self.told(labels)[:, :, None, None]
         flat = self.fall(heard).flatten(1)
         if labels is not None and self.told is None:
-            flat = torch.cat([flat, labels], dim=1)
+            flat = torch.cat([flat, self._loudness * labels], dim=1)
         return [[self.score(flat)]]
 
 

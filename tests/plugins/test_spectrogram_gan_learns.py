@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from synthkit import dsp
 from synthkit._stages.generation.figures import frechet
@@ -16,8 +17,10 @@ from synthkit.builtin.tones import Tones
 from synthkit.interfaces import Batch, Request
 from synthkit.specs import FeatureSpec
 from synthkit.training.engine import Engine, seeded
+from synthkit_spectrogram_gan.architectures import ARCHITECTURES
 from synthkit_spectrogram_gan.config import SpectrogramGANConfig, SpectrogramGANObjectiveConfig
 from synthkit_spectrogram_gan.model import SpectrogramGAN
+from synthkit_spectrogram_gan.network import Critic, one_hot
 from synthkit_spectrogram_gan.objective import SpectrogramGANObjective
 
 SPEC = FeatureSpec(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=64, floor=1e-3)
@@ -118,6 +121,27 @@ def test_the_critic_does_not_win(learned: tuple[SpectrogramGAN, list[dict[str, f
     last = learned[1][-50:]
     assert sum(terms["d_real"] - terms["d_made"] for terms in last) / len(last) < 0.85
     assert sum(terms["critic"] for terms in last) / len(last) > 0.3
+
+
+def test_the_critic_of_the_cgan_soon_hears_the_label(music: Music) -> None:
+    """Beside what is laid flat of a map a one-hot label is next to nothing: heard as it is, after 800 steps of `dcgan-tones` 23 % of
+    the new clips were what they should be."""
+    architecture = replace(ARCHITECTURES["cgan"].scaled(0.125), dropout=0.0)
+    with seeded(1):
+        critic = Critic(architecture, len(music.labels))
+    optimiser = torch.optim.Adam(critic.parameters(), SETTINGS.critic_learning_rate or 0, SETTINGS.betas)
+    told_apart = []
+    for step in range(60):
+        batch = music.draw(step, items=24)
+        assert batch.labels is not None
+        maps, right = batch.features / 2 + 0.5, one_hot(batch.labels, len(music.labels))
+        wrong = right.roll(1 + step % (len(music.labels) - 1), dims=1)
+        lead = critic(maps, right)[0][0] - critic(maps, wrong)[0][0]
+        told_apart.append(float((lead > 0).float().mean()))
+        optimiser.zero_grad()
+        softplus(-lead).mean().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert sum(told_apart[-15:]) / 15 > 0.9
 
 
 def test_a_long_clip_has_no_seam(learned: tuple[SpectrogramGAN, list[dict[str, float]]]) -> None:
