@@ -206,7 +206,10 @@ class CMelGANObjectiveConfig(Config):
     """Weight of the critic's squared gradient at the real (R1), which keeps it from being surer than it can know; 0: none."""
     r1_every: int = Field(default=4, ge=1)
     """The penalty is taken every so many steps, and weighs as much more then."""
-    critic_noise: float = Field(default=0.1, ge=0)
+    means_weight: float = Field(default=10.0, ge=0)
+    """For the design `path`: weight of how far the means of what the critic's layers see of the made are from those of the real. It
+    tells the generator at once what is wrong with all that it makes."""
+    critic_noise: float = Field(default=0.05, ge=0)
     """Deviation of the noise that the critic hears with the real and the made alike, in the network's units (for the design `path`
     all features lie between -1 and 1): what is finer than this, such as the exact value of silence, tells it nothing."""
     learning_rate: float = Field(default=5e-4, gt=0)

@@ -18,7 +18,7 @@ from synthkit_cmelgan.config import CMelGANObjectiveConfig
 from synthkit_cmelgan.model import CMelGAN
 from synthkit_cmelgan.network import build_critic
 from synthkit_cmelgan.noise import Noise, draw
-from synthkit_cmelgan.variety import frame_distance, variety_of
+from synthkit_cmelgan.variety import frame_distance, mean_distance, variety_of
 
 WATCHED = 8
 """Clips of each label, of seeds that never change, whose variety is watched."""
@@ -27,8 +27,8 @@ WATCHED = 8
 class CMelGANObjective(Objective):
     """The game of cMelGAN (arXiv 2205.07319) on crops of real features, in the network's own units.
 
-    Terms of a step: `critic`, `adversarial` (the generator's loss), `r1` where it is due, and `variety` where it is looked at: how
-    far apart the clips of a label are, as a share of the real ones, of the label where it is least.
+    Terms of a step: `critic`, `adversarial` and `means` (the generator's losses), `r1` where it is due, and `variety` where it is
+    looked at: how far apart the clips of a label are, as a share of the real ones, of the label where it is least.
     """
 
     component: CMelGAN
@@ -152,8 +152,14 @@ class CMelGANObjective(Objective):
         return made
 
     def _loss(self, one: Round) -> tuple[Tensor, Terms]:
-        fooled = self._adversary.fooled(self._adversary.judge(one.made(), one.given))
-        return fooled, {"adversarial": fooled}
+        said = self._adversary.judge(one.made(), one.given)
+        fooled = self._adversary.fooled(said)
+        weight = self.config.means_weight if self.component.config.design == "path" else 0.0
+        if not weight:
+            return fooled, {"adversarial": fooled}
+        assert one.said_of_real is not None, "the critic learns before the generator"
+        means = mean_distance(said.features[0], one.said_of_real.features[0])
+        return fooled + weight * means, {"adversarial": fooled, "means": means}
 
     def _check_frames(self, frames: int) -> None:
         """Raise `ConfigError` where crops of so many frames cannot be learned from."""

@@ -1,9 +1,9 @@
 """synthkit's own networks for cMelGAN: features of any length, grown as a picture from a path of noise.
 
-The generator is a DCGAN (Radford et al. 2016) whose noise is a row of steps along time instead of one vector, and whose style and
-label are heard at every size of the picture. Bands are padded; time is not: every frame is computed from the noise around it by the
-same weights, so that a long clip has no seam, begins as a shorter one of the same noise, and looks everywhere as the windows did
-that the critic saw.
+The generator is a DCGAN (Radford et al. 2016) whose noise is a row of steps along time instead of one vector. Style and label go
+through a mapping of their own (Karras et al. 2019, arXiv 1812.04948, section 2) and are heard at every size of the picture. Bands are
+padded; time is not: every frame is computed from the noise around it by the same weights, so that a long clip has no seam, begins as
+a shorter one of the same noise, and looks everywhere as the windows did that the critic saw.
 """
 
 from __future__ import annotations
@@ -39,10 +39,19 @@ class PathGenerator(nn.Module):
         self.style_size, self.step_size = style, step
         self._bands, self._stages = n_mels, stages
         self._start = (width, math.ceil(n_mels / 2**stages))
-        self.first = nn.Conv1d(step + style + classes, math.prod(self._start), _REACH)
+        self.mapping = nn.Sequential(
+            nn.Linear(style + classes, width), nn.LeakyReLU(SLOPE), nn.Linear(width, width), nn.LeakyReLU(SLOPE)
+        )
+        # What sounds in a step, such as a note with its partials, takes more layers than one to say; here they cost little.
+        said = 2 * width
+        self.first = nn.Sequential(
+            *(nn.Conv1d(step + width, said, _REACH), nn.BatchNorm1d(said), nn.ReLU()),
+            *(nn.Conv1d(said, said, 1), nn.BatchNorm1d(said), nn.ReLU()),
+            nn.Conv1d(said, math.prod(self._start), 1),
+        )
         widths = [max(1, width // 2**stage) for stage in range(stages)]
         self.norms = nn.ModuleList(
-            _ToldNorm(channels, self._start[1] * 2**stage, style + classes) for stage, channels in enumerate(widths)
+            _ToldNorm(channels, self._start[1] * 2**stage, width) for stage, channels in enumerate(widths)
         )
         self.rises = nn.ModuleList(_twice_as_large(before, after) for before, after in pairwise([*widths, 1]))
         _initialise(self)
@@ -57,7 +66,7 @@ class PathGenerator(nn.Module):
 
         N is the least number of frames that `steps` gives L for, or more; all values are between -1 and 1.
         """
-        whole = torch.cat([style, labels], dim=1)
+        whole = self.mapping(torch.cat([style, labels], dim=1))
         along = whole[:, None].expand(-1, path.shape[1], -1)
         grown = self.first(torch.cat([path, along], dim=2).transpose(1, 2))
         picture = _side_by_side(grown.unflatten(1, self._start))
@@ -80,7 +89,7 @@ class _ToldNorm(nn.Module):
         """A picture `[B, C, M, N]` and what the clip is `[B, told]`."""
         told = self.told(whole[:, :, None, None]).squeeze(3).unflatten(1, self._size)
         gain, level = told.chunk(2, dim=1)
-        heard: Tensor = self.norm(picture) * (1 + gain) + level
+        heard: Tensor = torch.addcmul(level, self.norm(picture), 1 + gain)
         return heard
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -44,3 +46,20 @@ def frame_distance(made: Tensor, real: Tensor) -> Tensor:
     )
     distance: Tensor = (one - other).abs().mean()
     return distance
+
+
+def mean_distance(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """How far the mean of what each layer of a critic saw of the made, `[B, C, M, N]`, is from that of the real.
+
+    The feature matching of Salimans et al. (2016, arXiv 1606.03498, section 3.1), for all layers and with absolute differences: means
+    over items and frames, so that only bands, and no moments, are compared; the mean over channels, bands and layers is returned.
+
+    >>> layer = torch.randn(3, 2, 4, 8, generator=torch.Generator().manual_seed(1))
+    >>> round(mean_distance([layer.flip(3)], [layer]).item(), 6), round(mean_distance([layer + 2], [layer]).item(), 6)
+    (0.0, 2.0)
+    """
+    apart = [
+        (one.float().mean(dim=(0, 3)) - other.detach().float().mean(dim=(0, 3))).abs().mean()
+        for one, other in zip(made, real, strict=True)
+    ]
+    return torch.stack(apart).mean()

@@ -52,7 +52,7 @@ def build(design: str, labels: tuple[str, ...] = LABELS) -> CMelGAN:
             model.generator.network.linear.weight.mul_(100)
         for module in model.generator.network.modules():
             if isinstance(module, torch.nn.ConvTranspose2d) and design == "path":
-                module.weight.mul_(4)
+                module.weight.mul_(10)
     return model
 
 

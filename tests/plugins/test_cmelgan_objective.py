@@ -185,10 +185,8 @@ def test_a_generator_that_has_collapsed_stops_the_training_with_its_label() -> N
     with torch.no_grad():  # whatever the noise, the label alone decides
         network = objective.component.generator.network
         assert isinstance(network, PathGenerator)
-        network.first.weight[:, :7] = 0
-        for name, parameter in network.norms.named_parameters():
-            if name.endswith("told.weight"):
-                parameter[:, :4] = 0
+        network.first[0].weight[:, :3] = 0
+        network.mapping[0].weight[:, :4] = 0
     assert float(objective.step(sweeps(1))["variety"]) < 0.2
     objective.step(sweeps(2))
     with pytest.raises(
@@ -216,6 +214,13 @@ def test_data_without_labels_is_one_class() -> None:
 def test_the_penalty_comes_every_so_many_steps() -> None:
     objective = build("default", r1_weight=1.0, r1_every=3)
     assert ["r1" in objective.step(sweeps(step)) for step in range(5)] == [True, False, False, True, False]
+
+
+def test_means_are_matched_in_the_design_path_alone() -> None:
+    """They are of a whole batch, which the published network may be given in pieces."""
+    objective, without = build("default"), build("default", means_weight=0.0)
+    assert ("means" in objective.step(sweeps(1)), "means" in without.step(sweeps(1))) == (True, False)
+    assert "means" not in build("published").step(sweeps(1, frames=32))
 
 
 @pytest.mark.parametrize(
