@@ -19,7 +19,7 @@ from synthkit._data.prepared import Prepared
 from synthkit._recipe.model import Block
 from synthkit._run.reporter import Reporter
 from synthkit._stages.generation.judge import points_of
-from synthkit._stages.generation.judgement import Column, Judgement, sentences
+from synthkit._stages.generation.judgement import Column, Duplicate, Judgement, sentences
 from synthkit._stages.generation.measure import Measured, measure
 from synthkit._stages.generation.real import RMS, crops, evenly, levelled, noise
 from synthkit._stages.generation.section import section
@@ -171,6 +171,26 @@ def test_collapse_is_named_label_by_label(prepared: Prepared) -> None:
     assert said.startswith("Collapse: ")
     assert "of 5 clips of melody only 1 is different" in said
     assert "of 5 clips of bass only 2 are different" in said
+
+
+def test_silence_is_named_and_is_no_piece_of_a_training_clip(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent clip was called a piece of a recording that ends in silence."""
+
+    def sometimes(label: str, number: int) -> np.ndarray:
+        return np.zeros(RATE, np.float32) if label == "bells" and number == 1 else fresh_music(label, number)
+
+    def all_of_them(names: Sequence[str], *rest: Any) -> Iterator[Duplicate]:
+        return (Duplicate(clip=name, of="music/end.wav", difference=0.25, usual=1.7) for name in names)
+
+    monkeypatch.setattr("synthkit._stages.generation.stage.duplicates", all_of_them)
+    found = judged(prepared, Player(prepared, sometimes))
+    assert found.silent == ("bells 8",)
+    assert len(found.duplicates) == 23
+    assert "bells 8" not in {duplicate.clip for duplicate in found.duplicates}
+    assert "1 new clip is silent: bells 8." in list(sentences(found))
+    assert found.to_json()["silent"] == ["bells 8"]
 
 
 def test_noise_fails_and_guesses(prepared: Prepared) -> None:

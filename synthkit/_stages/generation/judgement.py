@@ -99,6 +99,8 @@ class Judgement:
     rows: tuple[Row, ...]
     labels: tuple[LabelFinding, ...]
     duplicates: tuple[Duplicate, ...]
+    silent: tuple[str, ...] = ()
+    """The new clips in which nothing is heard; they are no pieces of training clips, which begin and end as they do."""
     examples: tuple[Example, ...] = ()
 
     @property
@@ -127,12 +129,16 @@ class Judgement:
             "rows": [asdict(row) for row in self.rows],
             "labels": [{**asdict(label), "collapsed": label.collapsed} for label in self.labels],
             "duplicates": [asdict(duplicate) for duplicate in self.duplicates],
+            "silent": list(self.silent),
         }
 
 
 def sentences(judgement: Judgement) -> Iterator[str]:
     """What the figures say, the worst first."""
     yield from _collapse(judgement)
+    if judgement.silent:
+        more = f" and {plural(len(judgement.silent) - 3, 'more', 'more')}" if len(judgement.silent) > 3 else ""
+        yield f"{plural(len(judgement.silent), 'new clip is', 'new clips are')} silent: {listing(list(judgement.silent[:3]))}{more}."
     if judgement.duplicates:
         count = len(judgement.duplicates)
         names = listing([f"{it.clip} is {it.of}" for it in judgement.duplicates[:3]])

@@ -17,7 +17,9 @@ from synthkit._stages.generation.judgement import Duplicate
 from synthkit._stages.generation.measure import SAME
 from synthkit.specs import FeatureSpec
 
-_SILENT = 1e-10
+SILENT_DB = 40.0
+"""A new clip whose loudest moment is so far below that of real clips is silent."""
+_LEAST = 1e-10
 _ENDS = 2
 
 
@@ -41,14 +43,25 @@ class Listener:
 
     def of_features(self, values: Tensor) -> np.ndarray:
         """The small picture of features `[M, N]`."""
-        mel = dsp.expand(values, self.spec).clamp(min=_SILENT).log10()
-        return likeness.coarse((20.0 / self.spec.power * mel).numpy(), self.spec.frames_per_second)
+        return likeness.coarse(self._decibels(values).numpy(), self.spec.frames_per_second)
 
     def of_sound(self, samples: np.ndarray) -> np.ndarray:
         """The same of samples `[T]`."""
+        return self.of_features(self._features(samples))
+
+    def silent(self, values: Sequence[Tensor], real: Sequence[np.ndarray]) -> list[bool]:
+        """Which of some features `[M, N]` are silent, beside real samples `[T]`."""
+        usual = np.median([float(self._decibels(self._features(samples)).max()) for samples in real])
+        return [bool(self._decibels(one).max() < usual - SILENT_DB) for one in values]
+
+    def _features(self, samples: np.ndarray) -> Tensor:
         missing = max(0, self.spec.samples(1) - len(samples))
         padded = torch.from_numpy(np.pad(samples, (0, missing))[None])
-        return self.of_features(dsp.log_mel(padded, self.spec)[0])
+        features: Tensor = dsp.log_mel(padded, self.spec)[0]
+        return features
+
+    def _decibels(self, values: Tensor) -> Tensor:
+        return 20.0 / self.spec.power * dsp.expand(values, self.spec).clamp(min=_LEAST).log10()
 
     def nearest(self, pieces: np.ndarray, prepared: Prepared, entries: Sequence[Entry], reporter: Reporter) -> Nearest:
         """The training clip that each of the pieces `[n, M, N]` is most like."""

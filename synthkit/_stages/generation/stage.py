@@ -91,6 +91,7 @@ def judge(case: Case, catalog: Catalog, reporter: Reporter) -> Judgement:
         rows=rows,
         labels=repeats.labels(sets[0].told),
         duplicates=repeats.duplicates(reporter),
+        silent=repeats.silent,
         examples=_examples(case, items, sounds[0][1], held),
     )
 
@@ -102,6 +103,11 @@ class _Repeats:
         self._case, self._items, self._learned, self._held = case, items, learned, held
         self._listener = Listener(case.model.spec)
         self._new = [self._listener.of_features(item.features.values[0]) for item in items]
+        self._names = [title(item, number) for number, item in enumerate(items, 1)]
+        heard = self._listener.silent(
+            [item.features.values[0] for item in items], [crop.sound.samples[0] for crop in held]
+        )
+        self.silent = tuple(name for name, nothing in zip(self._names, heard, strict=True) if nothing)
         self.entries = whole_clips(case.prepared, SEARCHED_SECONDS)
 
     def labels(self, told: Sequence[str] | None) -> tuple[LabelFinding, ...]:
@@ -115,10 +121,10 @@ class _Repeats:
         """New clips that are pieces of training clips."""
         pieces = stacked([*self._new, *(self._listener.of_sound(crop.sound.samples[0]) for crop in self._held)])
         found = self._listener.nearest(pieces, self._case.prepared, self.entries, reporter)
-        names = [title(item, number) for number, item in enumerate(self._items, 1)]
         split = len(self._items)
         real = self._case.kinds([crop.label for crop in self._held])
-        return tuple(duplicates(names, self._kinds, found.part(0, split), found.part(split, len(pieces)), real))
+        named = duplicates(self._names, self._kinds, found.part(0, split), found.part(split, len(pieces)), real)
+        return tuple(it for it in named if it.clip not in self.silent)
 
     @property
     def _kinds(self) -> list[str]:
