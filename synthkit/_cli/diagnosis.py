@@ -126,10 +126,18 @@ def _requirement(requirement: Requirement, extra: str | None) -> Row:
     return Row(what=name, found=found, needed=needed, problem=problem, mend=install)
 
 
+def _alike(torch: Build, torchaudio: Build) -> bool:
+    """Whether torchaudio takes torch's CUDA for its own: from 2.11.1 on the major versions have to agree, before that both numbers."""
+    if torchaudio.cuda is None or torch.cuda == torchaudio.cuda:
+        return True
+    lenient = Version(torchaudio.version) >= Version("2.11.1")
+    return lenient and torch.cuda is not None and torch.cuda.split(".")[0] == torchaudio.cuda.split(".")[0]
+
+
 def _torch_pair() -> Iterator[Row]:
     """torchaudio refuses to be imported where its CUDA differs from torch's, and where torch has none but it has."""
     torch, torchaudio = Build.of("torch"), Build.of("torchaudio")
-    if torch is None or torchaudio is None or torchaudio.cuda is None or torch.cuda == torchaudio.cuda:
+    if torch is None or torchaudio is None or _alike(torch, torchaudio):
         return
     base = torchaudio.version.partition("+")[0]
     yield Row(

@@ -62,13 +62,19 @@ def test_a_good_environment_is_well(synthkit_cli: Cli, tmp_path: Path) -> None:
             "pip install --force-reinstall --no-deps torchaudio==2.11.0 --index-url https://download.pytorch.org/whl/cu126",
         ),
         (
+            {"version": "2.14.1+cu126", "cuda": "12.6"},
+            {"version": "2.11.1", "full": "2.11.1+cu132"},
+            "torch 2.14.1+cu126 and torchaudio 2.11.1+cu132 are built for different CUDA versions",
+            "pip install --force-reinstall --no-deps torchaudio==2.11.1 --index-url https://download.pytorch.org/whl/cu126",
+        ),
+        (
             {"version": "2.9.0", "full": "2.9.0+cu128", "cuda": "12.8"},
             {"version": "2.9.0", "full": "2.9.0+cu128"},
             "torchaudio 2.9.0 is outside the range <2.12,>=2.11",
             "pip install 'torchaudio<2.12,>=2.11'",
         ),
     ],
-    ids=["torch 2.15", "cpu torch", "cu126 torch", "both old"],
+    ids=["torch 2.15", "cpu torch", "cu126 torch", "another major CUDA", "both old"],
 )
 def test_torch_and_torchaudio_that_do_not_fit(
     synthkit_cli: Cli,
@@ -86,6 +92,16 @@ def test_torch_and_torchaudio_that_do_not_fit(
     assert f"\n    {command}\n" in done.stdout
     assert "All is well" not in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_from_2_11_1_on_torchaudio_asks_for_the_same_major_cuda_alone(synthkit_cli: Cli, tmp_path: Path) -> None:
+    """What the registry gives together since: 2.11.0 refuses to be imported with another minor version, 2.11.1 does not."""
+    install(tmp_path / "site", "torch", "2.14.1", full="2.14.1+cu130", cuda="13.0")
+    install(tmp_path / "site", "torchaudio", "2.11.1", full="2.11.1+cu132")
+    assert doctor(synthkit_cli, tmp_path / "site").returncode == 0
+    install(tmp_path / "other", "torch", "2.14.1", full="2.14.1+cu130", cuda="13.0")
+    install(tmp_path / "other", "torchaudio", "2.11.0", full="2.11.0+cu132")
+    assert doctor(synthkit_cli, tmp_path / "other").returncode == 1
 
 
 def test_both_without_cuda_fit(synthkit_cli: Cli, tmp_path: Path) -> None:
