@@ -158,7 +158,7 @@ class PathCriticConfig(Config):
     """The critic of the design `path`."""
 
     channels: tuple[Count, ...] = Field(default=(20, 40, 80, 160), min_length=1)
-    """Channels after each layer; each halves bands and frames. More of them make better clips than more steps do."""
+    """Channels after each layer; each halves bands and frames."""
     columns: int = Field(default=6, ge=1)
     """Columns of the last picture that a score is given for: 6 of 16 frames each are windows of 96 frames."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SLOPE = 0.2
-"""Slope of the critic's leaky ReLUs below zero."""
+"""Slope of leaky ReLUs below zero."""
 _REACH = 3
 """Steps of the path that each place of the first picture is made of."""
 _DEVIATION = 0.02

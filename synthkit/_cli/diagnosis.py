@@ -122,7 +122,7 @@ def _requirement(requirement: Requirement, extra: str | None) -> Row:
         return Row(what=name, found=found, needed=needed)
     problem = f"{name} {version} is outside the range {needed} that synthkit works with"
     if name == "torch" and Version(version).release >= (2, 15):
-        problem += ": torchaudio 2.11, its last release, cannot be imported with it"
+        problem += ": torchaudio 2.11.0 cannot be imported with it, and later ones have not been tried"
     return Row(what=name, found=found, needed=needed, problem=problem, mend=install)
 
 
