@@ -117,13 +117,14 @@ def test_none_is_left_not_even_one_that_will_not_go(tmp_path: Path) -> None:
 
 def test_processes_end_with_their_launcher() -> None:
     """It is killed so that it cannot end them."""
+    # Each line in one write: both children write to the same pipe.
     child = """
-        import signal
+        import os, signal
         from synthkit._run.launch import end_with_launcher
         end_with_launcher()
-        print("started", flush=True)
+        os.write(1, b"started\\n")
         signal.sigwait([signal.SIGTERM])
-        print("ended", flush=True)
+        os.write(1, b"ended\\n")
     """
     parent = """
         import os, signal, sys, threading
