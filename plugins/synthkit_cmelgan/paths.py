@@ -1,9 +1,11 @@
 """synthkit's own networks for cMelGAN: features of any length, grown as a picture from a path of noise.
 
 The generator is a DCGAN (Radford et al. 2016) whose noise is a row of steps along time instead of one vector. Style and label go
-through a mapping of their own (Karras et al. 2019, arXiv 1812.04948, section 2) and are heard at every size of the picture. Bands are
-padded; time is not: every frame is computed from the noise around it by the same weights, so that a long clip has no seam, begins as
-a shorter one of the same noise, and looks everywhere as the windows did that the critic saw.
+through a mapping of their own (Karras et al. 2019, arXiv 1812.04948, section 2) and are heard at every size of the picture. So is the
+course of the clip, a line of vectors that is grown beside the picture: it tells all bands at once that something begins or ends, which a
+picture alone would have to pass on from band to band. Bands are padded; time is not: every frame is computed from the noise around it by
+the same weights, so that a long clip has no seam, begins as a shorter one of the same noise, and looks everywhere as the windows did
+that the critic saw.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ SLOPE = 0.2
 _REACH = 3
 """Steps of the path that each place of the first picture is made of."""
 _DEVIATION = 0.02
-"""Of the first weights of the convolutions (Radford et al. 2016, section 3)."""
+"""Of the generator's first weights (Radford et al. 2016, section 3)."""
 
 
 class PathGenerator(nn.Module):
@@ -44,17 +46,20 @@ class PathGenerator(nn.Module):
         )
         # What sounds in a step, such as a note with its partials, takes more layers than one to say; here they cost little.
         said = 2 * width
-        self.first = nn.Sequential(
-            *(nn.Conv1d(step + width, said, _REACH), nn.BatchNorm1d(said), nn.ReLU()),
-            *(nn.Conv1d(said, said, 1), nn.BatchNorm1d(said), nn.ReLU()),
-            nn.Conv1d(said, math.prod(self._start), 1),
+        self.first = nn.Sequential(_heard(step + width, said, said), nn.Conv1d(said, math.prod(self._start), 1))
+        self.course = nn.ModuleList(
+            [_heard(step + width, said, width), *(_twice_as_long(width) for _ in range(stages))]
         )
         widths = [max(1, width // 2**stage) for stage in range(stages)]
         self.norms = nn.ModuleList(
             _ToldNorm(channels, self._start[1] * 2**stage, width) for stage, channels in enumerate(widths)
         )
         self.rises = nn.ModuleList(_twice_as_large(before, after) for before, after in pairwise([*widths, 1]))
-        _initialise(self)
+        self.last = nn.Conv1d(width, self._start[1] * 2**stages, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, _DEVIATION)
+        nn.init.normal_(self.last.weight, 0.0, _DEVIATION)
 
     def steps(self, frames: int) -> int:
         """How many steps of the path make so many frames, with what the convolutions hear beyond both ends."""
@@ -68,29 +73,48 @@ class PathGenerator(nn.Module):
         """
         whole = self.mapping(torch.cat([style, labels], dim=1))
         along = whole[:, None].expand(-1, path.shape[1], -1)
-        grown = self.first(torch.cat([path, along], dim=2).transpose(1, 2))
-        picture = _side_by_side(grown.unflatten(1, self._start))
-        for norm, rise in zip(self.norms, self.rises, strict=True):
-            picture = rise(norm(picture, whole).relu())
-        return picture.tanh()[:, 0, : self._bands]
+        noise = torch.cat([path, along], dim=2).transpose(1, 2)
+        picture = _side_by_side(self.first(noise).unflatten(1, self._start))
+        now = noise
+        for norm, rise, grow in zip(self.norms, self.rises, self.course, strict=False):
+            now = grow(now)
+            picture = rise(norm(picture, whole, now).relu())
+        made: Tensor = (picture[:, 0] + self.last(self.course[-1](now))).tanh()
+        return made[:, : self._bands]
 
 
 class _ToldNorm(nn.Module):
     """Batch normalisation whose gain and level follow from what the whole clip is (de Vries et al. 2017, for labels; Chen et al. 2019, for
-    noise), row by row: lines that go on through time, which convolutions learn late, are drawn at once."""
+    noise) and from what is the case now, row by row: lines that go on through time, and edges across all bands, which convolutions
+    learn late, are drawn at once."""
 
     def __init__(self, channels: int, rows: int, told: int) -> None:
         super().__init__()
         self._size = (2 * channels, rows)
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.told = nn.Conv2d(told, 2 * channels * rows, 1)
+        self.now = nn.Conv1d(told, 2 * channels * rows, 1, bias=False)
+        nn.init.normal_(self.now.weight, 0.0, _DEVIATION)
 
-    def forward(self, picture: Tensor, whole: Tensor) -> Tensor:
-        """A picture `[B, C, M, N]` and what the clip is `[B, told]`."""
-        told = self.told(whole[:, :, None, None]).squeeze(3).unflatten(1, self._size)
-        gain, level = told.chunk(2, dim=1)
+    def forward(self, picture: Tensor, whole: Tensor, now: Tensor) -> Tensor:
+        """A picture `[B, C, M, N]`, what the clip is `[B, told]`, and what is the case in each column `[B, told, N]`."""
+        always = self.told(whole[:, :, None, None]).squeeze(3).unflatten(1, self._size)
+        gain, level = (always + _side_by_side(self.now(now).unflatten(1, self._size))).chunk(2, dim=1)
         heard: Tensor = torch.addcmul(level, self.norm(picture), 1 + gain)
         return heard
+
+
+def _heard(inputs: int, between: int, outputs: int) -> nn.Module:
+    """`[B, C, L]` to `[B, C', L - 2]`: what is at each place, from the steps around it."""
+    return nn.Sequential(
+        *(nn.Conv1d(inputs, between, _REACH), nn.BatchNorm1d(between), nn.ReLU()),
+        *(nn.Conv1d(between, outputs, 1), nn.BatchNorm1d(outputs), nn.ReLU()),
+    )
+
+
+def _twice_as_long(channels: int) -> nn.Module:
+    """`[B, C, n]` to `[B, C, 2 n - 2]`, as the picture grows."""
+    return nn.Sequential(nn.ConvTranspose1d(channels, channels, 4, 2, padding=2), nn.BatchNorm1d(channels), nn.ReLU())
 
 
 def _twice_as_large(before: int, after: int) -> nn.Module:
@@ -104,6 +128,9 @@ class PathCritic(nn.Module):
     It is told the label in the first layer, as a level of each channel, and at the score, as a vector that what was seen is multiplied
     with (projection: Miyato and Koyama 2018).
 
+    Nothing is normalised: the real and the made come in batches of their own, and what all of the made have in common, each layer too much
+    of this or that, is what a normalised batch no longer shows. The first weights keep the size of what goes through (He et al. 2015).
+
     >>> critic = PathCritic(classes=3, n_mels=20, channels=(4, 8, 8), columns=4)
     >>> [scale[-1].shape for scale in critic(torch.zeros(2, 20, 40), torch.tensor([0, 2]))]
     [torch.Size([2, 2])]
@@ -112,33 +139,30 @@ class PathCritic(nn.Module):
     def __init__(self, classes: int, n_mels: int, channels: Sequence[int], columns: int) -> None:
         super().__init__()
         self.told = nn.Embedding(classes, channels[0])
-        self.first = nn.Conv2d(1, channels[0], 4, 2, padding=1)
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(before, after, 4, 2, padding=1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)
-            )
-            for before, after in pairwise(channels)
-        )
+        self.layers = nn.ModuleList(_half_as_large(before, after) for before, after in pairwise([1, *channels]))
         seen = channels[-1] * (n_mels // 2 ** len(channels))
         self.any = nn.Conv1d(seen, 1, columns)
         self.own = nn.Conv1d(seen, classes, columns, bias=False)
-        _initialise(self)
 
     def forward(self, features: Tensor, labels: Tensor) -> list[list[Tensor]]:
         """Features `[B, M, N]` and labels `[B]` to what the layers saw, the scores `[B, n]` last: one scale."""
-        heard = self.first(_side_by_side(features[:, None]))
+        first, *others = self.layers
+        heard = first(_side_by_side(features[:, None]))
         seen = [functional.leaky_relu(heard + self.told(labels)[:, :, None, None], SLOPE)]
-        for layer in self.layers:
-            seen.append(layer(seen[-1]))
+        for layer in others:
+            seen.append(functional.leaky_relu(layer(seen[-1]), SLOPE))
         last = seen[-1].flatten(1, 2)
         own = self.own(last)[torch.arange(len(labels)), labels]
         return [[*seen, self.any(last)[:, 0] + own]]
 
 
-def _initialise(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, _DEVIATION)
+def _half_as_large(before: int, after: int) -> nn.Conv2d:
+    """`[B, C, M, N]` to `[B, C', M / 2, N / 2]`, as large as before in its values."""
+    layer = nn.Conv2d(before, after, 4, 2, padding=1)
+    nn.init.kaiming_normal_(layer.weight, SLOPE)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _side_by_side(picture: Tensor) -> Tensor:

@@ -104,6 +104,18 @@ def test_a_critic_hears_what_it_is_told(design: str) -> None:
     assert all(not torch.allclose(score[0], score[1]) for score in scores)
 
 
+def test_the_critic_of_paths_hears_what_all_of_a_batch_have_in_common() -> None:
+    """Were it to normalise each batch, a generator whose clips are all too loud would never be told."""
+    critic = PathCritic(3, 64, (8, 16, 16), 4).train()
+    features, labels = normal(4, 64, 64), torch.tensor([0, 1, 2, 0])
+    together, alone = critic(features, labels)[0], critic(features[:1], labels[:1])[0]
+    assert all(torch.allclose(some[:1], one, atol=1e-5) for some, one in zip(together, alone, strict=True))
+    louder = critic(features + 1, labels)[0]
+    assert all(
+        not torch.allclose(some.mean(), more.mean(), atol=1e-3) for some, more in zip(together, louder, strict=True)
+    )
+
+
 def test_one_window_is_the_published_network() -> None:
     """Plainly: noise times embedding, linear, leaky ReLU, the stages."""
     network = small()
@@ -176,15 +188,26 @@ def test_the_style_tints_the_whole_clip_and_a_step_of_the_path_a_part() -> None:
     assert touched.diff().max() == 1
 
 
+def test_the_course_of_a_clip_is_drawn_without_the_picture_too() -> None:
+    with seeded(3):
+        network = PathGenerator(classes=2, n_mels=16, width=8, style=4, step=3, stages=2).eval()
+    with torch.no_grad():
+        for weight in network.rises.parameters():
+            weight.zero_()  # nothing of the picture arrives
+        features = network(normal(1, 4), normal(1, network.steps(40), 3), torch.eye(2)[:1])
+    assert (features.std(dim=2) > 1e-4).all()  # all bands move
+
+
 def test_a_label_is_heard_at_every_size_of_the_picture() -> None:
     """Told in the first picture alone, it was a tint of one sound for all labels after the steps of the quickstart."""
     network = path_generator()
     style, path, labels = normal(1, 8).expand(2, -1), normal(1, 9, 4, seed=2).expand(2, -1, -1), torch.eye(2)
     told = [value for name, value in network.norms.named_parameters() if name.endswith("told.weight")]
-    assert len(told) == 4
+    first = [it.weight for it in network.modules() if isinstance(it, nn.Conv1d) and it.kernel_size == (3,)]
+    assert (len(told), len(first)) == (4, 2)
     with torch.no_grad():
         kept = [weight.clone() for weight in told]
-        for weight in (network.first[0].weight[:, 4:], *told):
+        for weight in (*(weight[:, 4:] for weight in first), *told):
             weight.zero_()
         assert torch.equal(*network(style, path, labels))
         for weight, value in zip(told, kept, strict=True):
